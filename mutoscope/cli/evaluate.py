@@ -1,0 +1,45 @@
+"""`mutoscope evaluate`: how often a model draws what it is told, read back by the oracle."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from mutoscope.errors import RequestError
+
+
+def evaluate(
+    out: Annotated[Path, Option(help="Folder for report.md, report.json and sheet.png.")],
+    model: Annotated[str, Option(help="Known name or folder.")] = "lavie-mini",
+    split: Annotated[str, Option(help="test or held-out.")] = "test",
+    prompts: Annotated[int, Option(help="How many prompts of the split, from its first.")] = 200,
+    seeds: Annotated[int, Option(help="Videos of each prompt.")] = 2,
+) -> None:
+    """Score a model of the world on captions whose truth is known."""
+    if split not in ("test", "held-out") or prompts < 1 or seeds < 1:
+        raise RequestError(
+            f"--split {split} --prompts {prompts} --seeds {seeds} measures nothing: the splits are "
+            "test and held-out, and there is at least one prompt and seed. Change these."
+        )
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mutoscope.evaluation import protocol
+    from mutoscope.evaluation.run import evaluate as measure
+    from mutoscope.metrics.oracle import load_oracle
+    from mutoscope.systems import load
+
+    system, oracle = load(model), load_oracle()
+    asked = protocol.prompts(prompts, split="held-out" if split == "held-out" else "test")
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("drawing and reading", total=prompts * seeds)
+        measure(
+            system,
+            oracle,
+            asked,
+            seeds=range(seeds),
+            out=out,
+            on_clip=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print((out / "report.md").read_text(encoding="utf-8"))

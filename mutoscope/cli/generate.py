@@ -1,0 +1,152 @@
+"""`mutoscope generate`: sentences become video files."""
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from mutoscope.errors import RequestError
+
+if TYPE_CHECKING:
+    from mutoscope.cli.making import Settings
+    from mutoscope.systems import System
+
+_NAME_LENGTH = 40
+
+
+def generate(
+    prompt: Annotated[list[str] | None, Argument(help="What to show; one video for each.")] = None,
+    model: Annotated[str, Option(help="Known name or folder.")] = "lavie-mini",
+    out: Annotated[
+        Path | None,
+        Option(help=".mp4, .gif, .webp, .png (a still), or no ending: a folder of pictures."),
+    ] = None,
+    prompts: Annotated[Path | None, Option(help="Text file with one prompt per line.")] = None,
+    negative: Annotated[str, Option(help="What to lead away from.")] = "",
+    seed: Annotated[int, Option(help="Of the first video; the others count up.")] = 0,
+    num_videos: Annotated[int, Option(help="Videos of each prompt.")] = 1,
+    steps: Annotated[int | None, Option(help="Sampling steps; the model's own by default.")] = None,
+    guidance: Annotated[float | None, Option(help="Guidance scale, 1 is none.")] = None,
+    size: Annotated[str | None, Option(help="HEIGHTxWIDTH in pixels.")] = None,
+    num_frames: Annotated[int | None, Option(help="Frames of each video.")] = None,
+    still: Annotated[bool, Option("--still", help="A picture from the same network.")] = False,
+    fps: Annotated[float | None, Option(help="Playing speed; the frames stay the same.")] = None,
+    sheet: Annotated[bool, Option("--sheet", help="Also write a contact sheet.")] = False,
+    device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",
+    dtype: Annotated[str, Option(help="fp32, bf16 or fp16.")] = "fp32",
+) -> None:
+    """Make videos from sentences."""
+    texts = _texts(prompt or [], prompts)
+    if num_videos < 1:
+        raise RequestError(f"--num-videos {num_videos} makes nothing. Use 1 or more.")
+    if still and num_frames not in (None, 1):
+        raise RequestError(f"--still is 1 frame, not {num_frames}. Leave one of the two out.")
+    wanted = [(text, seed + number) for text in texts for number in range(num_videos)]
+    paths = _paths(out, wanted, ".png" if still else ".mp4")
+
+    # What the request alone shows to be wrong is said before the model is loaded.
+    import torch
+
+    from mutoscope.cli.making import Settings, open_system, pick_device
+    from mutoscope.types import Size
+    from mutoscope.video.files import check_target
+
+    frame_size = None if size is None else Size.parse(size)
+    for path in paths:
+        check_target(path, 1.0 if fps is None else fps)
+    device = pick_device(device)
+    system = open_system(model, device, dtype)
+    native = system.config
+    if still:
+        num_frames = 1
+    first = Settings(
+        model=str(Path(model).resolve()) if Path(model).is_dir() else model,
+        prompt=texts[0],
+        negative=negative,
+        seed=seed,
+        num_frames=native.num_frames if num_frames is None else num_frames,
+        height=(frame_size or system.native_size).height,
+        width=(frame_size or system.native_size).width,
+        steps=native.steps if steps is None else steps,
+        guidance=native.guidance_scale if guidance is None else guidance,
+        device=device,
+        dtype=dtype,
+        threads=torch.get_num_threads(),
+    )
+    if paths[0].suffix.lower() == ".png" and first.num_frames != 1:
+        raise RequestError(
+            f"{paths[0]} cannot hold {first.num_frames} frames: a .png is one picture. Add "
+            "--still for that, leave the ending out for a folder of pictures, or use .mp4."
+        )
+    _warn_of_unknown_words(system, texts)
+    jobs = [replace(first, prompt=text, seed=number) for text, number in wanted]
+    _make(system, jobs, paths, native.fps if fps is None else fps, sheet)
+
+
+def _warn_of_unknown_words(system: "System", texts: list[str]) -> None:
+    unknown = dict.fromkeys(word for text in texts for word in system.unknown_words(text))
+    if unknown:
+        words = ", ".join(map(repr, unknown))
+        print(f"mutoscope: the model never learned {words}; it will guess.", file=sys.stderr)
+
+
+def _make(
+    system: "System", jobs: "list[Settings]", paths: list[Path], fps: float, sheet: bool
+) -> None:
+    from mutoscope.cli.making import draw, record
+    from mutoscope.cli.progress import StepProgress, measured
+    from mutoscope.video.files import write_video
+    from mutoscope.video.sheets import contact_sheet, write_png
+
+    clips = []
+    for job, path in zip(jobs, paths, strict=True):
+        with measured(job.device) as cost, StepProgress(job.prompt) as progress:
+            frames = draw(system, job, progress)
+            write_video(path, frames, fps, record(system, job, frames))
+        count = "1 frame" if job.num_frames == 1 else f"{job.num_frames} frames"
+        size = f"{count} {job.height}x{job.width}"
+        spent = f"{cost.seconds:.1f} s, {cost.megabytes:.0f} MB"
+        print(f"{path}  ({size}, seed {job.seed}, {spent})", flush=True)
+        if sheet:
+            clips.append(frames)
+    if sheet:
+        path = paths[0].with_name(f"{paths[0].stem}-sheet.png")
+        write_png(path, contact_sheet(clips, [f"{j.prompt}  (seed {j.seed})" for j in jobs]))
+        print(f"{path}  (contact sheet)")
+
+
+def _texts(prompts: list[str], file: Path | None) -> list[str]:
+    """The prompts of the command line, then those of the file."""
+    if file is not None:
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise RequestError(f"--prompts {file} cannot be read: {reason}.") from error
+        prompts = [*prompts, *(line.strip() for line in lines if line.strip())]
+    if not prompts or not all(text.strip() for text in prompts):
+        raise RequestError(
+            "an empty prompt cannot be drawn: a prompt is a sentence that says what to show. "
+            'Write e.g. mutoscope generate "a red star drifts left over the sea at night".'
+        )
+    return prompts
+
+
+def _paths(out: Path | None, wanted: list[tuple[str, int]], ending: str) -> list[Path]:
+    """One path per video; names say prompt and seed, or count up from the name given."""
+    if out is None:
+        slugs = [re.sub(r"\W+", "-", text.lower())[:_NAME_LENGTH].strip("-") for text, _ in wanted]
+        paths = [
+            Path(f"{slug or 'video'}-{seed}{ending}")
+            for slug, (_, seed) in zip(slugs, wanted, strict=True)
+        ]
+        if len(set(paths)) == len(paths):
+            return paths
+        out = Path(f"video{ending}")
+    if len(wanted) == 1:
+        return [out]
+    digits = len(str(len(wanted) - 1))
+    return [out.with_name(f"{out.stem}-{i:0{digits}}{out.suffix}") for i in range(len(wanted))]

@@ -1,0 +1,74 @@
+"""`mutoscope`: the commands, and the one place where errors become a line and an exit code."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from mutoscope import __version__
+from mutoscope.cli.generate import generate
+from mutoscope.cli.inspect import inspect
+from mutoscope.cli.replay import replay
+from mutoscope.cli.train import train
+from mutoscope.errors import Cancelled, MutoscopeError
+
+app = typer.Typer(
+    name="mutoscope",
+    help="A prompt becomes a video.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (generate, replay, inspect, train):
+    app.command()(command)
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+@app.callback(invoke_without_command=True)
+def _no_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and leaves the process: 0 done, 1 not possible, 2 misspelt, 130 Ctrl-C.
+
+    Args:
+        arguments: What follows `mutoscope`; the process's own by default.
+    """
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        code = app(args=arguments, prog_name="mutoscope", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        code = _INTERRUPTED
+    except Cancelled as error:
+        return _fail(str(error), _INTERRUPTED)
+    except MutoscopeError as error:
+        return _fail(str(error), 1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
+    except TyperException as error:
+        return _fail(f"{error.format_message()} (see mutoscope --help)", error.exit_code)
+    if code == _INTERRUPTED:
+        return _fail("stopped by Ctrl-C; nothing half-finished was left behind.", _INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"mutoscope: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

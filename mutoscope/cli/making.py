@@ -1,0 +1,163 @@
+"""How a video was made: the settings that determine its frames, and the record its file carries."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mutoscope import __version__
+from mutoscope.errors import DataError, RequestError
+from mutoscope.systems import System, load
+from mutoscope.types import Size
+from mutoscope.video.frames import Frames, fingerprint
+
+_PACKAGE = Path(__file__).parents[1]
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# A change in one of these may change the last bit of a result.
+_LIBRARIES = ("torch", "diffusers", "transformers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that determines the frames of one video, besides weights and code.
+
+    Attributes:
+        model: Known name or absolute folder.
+        prompt: What to show.
+        negative: What to lead away from.
+        seed: Of the noise.
+        num_frames: Frames.
+        height: Pixels.
+        width: Pixels.
+        steps: Sampling steps.
+        guidance: Guidance scale.
+        device: As torch names it.
+        dtype: "fp32", "bf16" or "fp16".
+        threads: CPU threads; sums are split among them, so their number changes last bits.
+    """
+
+    model: str
+    prompt: str
+    negative: str
+    seed: int
+    num_frames: int
+    height: int
+    width: int
+    steps: int
+    guidance: float
+    device: str
+    dtype: str
+    threads: int
+
+    @classmethod
+    def from_record(cls, path: Path, record: Mapping[str, object]) -> "Settings":
+        """Reads the settings back from a file's record.
+
+        Args:
+            path: The file, for the message.
+            record: Its metadata.
+
+        Raises:
+            DataError: The file was not made by `mutoscope generate`.
+        """
+        found = record.get("settings")
+        if not isinstance(found, dict) or set(found) != {f.name for f in fields(cls)}:
+            raise DataError(
+                f"{path} does not say how it was made: only files of mutoscope generate do, until "
+                "another program rewrites them. Use the original file."
+            )
+        return cls(**found)
+
+
+def pick_device(device: str) -> str:
+    """The device meant by "auto", or the one named, if torch has it.
+
+    Raises:
+        RequestError: It has not.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RequestError(
+            f"device {device!r} cannot be used here. Use cpu"
+            + (", or cuda." if torch.cuda.is_available() else "; this machine has no CUDA.")
+        ) from error
+    return device
+
+
+def open_system(model: str, device: str, dtype: str) -> System:
+    """Loads a model for the command line.
+
+    Args:
+        model: Known name or folder.
+        device: As torch names it.
+        dtype: "fp32", "bf16" or "fp16".
+
+    Raises:
+        RequestError: Unknown precision.
+        ModelError: See `mutoscope.load`.
+    """
+    if dtype not in _DTYPES:
+        raise RequestError(f"dtype {dtype!r} is unknown: possible are {', '.join(_DTYPES)}.")
+    return load(model, device=device, dtype=_DTYPES[dtype])
+
+
+def draw(system: System, settings: Settings, on_step: Any) -> Frames:
+    """Makes the frames that `settings` determine, uint8 F H W 3; the number of threads is set.
+
+    Args:
+        system: The model named in the settings.
+        settings: What to make.
+        on_step: Called as `on_step(done, total, latents)`.
+    """
+    torch.set_num_threads(settings.threads)
+    # One video at a time: its bits then do not depend on what else was asked for.
+    output = system(
+        settings.prompt,
+        negative_prompt=settings.negative,
+        num_frames=settings.num_frames,
+        size=Size(settings.height, settings.width),
+        steps=settings.steps,
+        guidance_scale=settings.guidance,
+        seeds=settings.seed,
+        on_step=on_step,
+    )
+    frames: Frames = output.frames[0]
+    return frames
+
+
+def record(system: System, settings: Settings, frames: Frames) -> dict[str, object]:
+    """What a file carries about how it was made, as JSON values.
+
+    Args:
+        system: The model that made the frames.
+        settings: What it was told.
+        frames: What came out.
+    """
+    return {
+        "settings": asdict(settings),
+        "frames_sha256": fingerprint(frames),
+        "weights": system.weights_hash(),
+        **surroundings(),
+    }
+
+
+def surroundings() -> dict[str, object]:
+    """The code and libraries at work here."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + path.read_bytes())
+    versions = {name: version(name) for name in _LIBRARIES}
+    return {
+        "mutoscope": __version__,
+        "package": digest.hexdigest()[:16],
+        "versions": {"python": platform.python_version(), **versions},
+        "machine": platform.machine(),
+    }

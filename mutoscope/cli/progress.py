@@ -1,0 +1,84 @@
+"""What a person sees while waiting, and what it cost."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_LONGEST_TITLE = 40
+
+
+class StepProgress:
+    """A bar on the error stream that counts sampling steps; call it as `on_step`."""
+
+    def __init__(self, title: str) -> None:
+        short = title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        console = Console(stderr=True)
+        # Without a terminal there is nobody to look at it, and a log is better off without.
+        self._bar = Progress(
+            *columns, TimeRemainingColumn(), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        self._task = self._bar.add_task(short.replace("[", "\\["), total=None)
+
+    def __enter__(self) -> "StepProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int, latents: torch.Tensor) -> None:
+        """One step is done.
+
+        Args:
+            done: Steps done.
+            total: Steps in all.
+            latents: The latents so far; not shown.
+        """
+        self._bar.update(self._task, completed=done, total=total)
+
+
+@dataclass
+class Cost:
+    """What a piece of work took.
+
+    Attributes:
+        seconds: Wall clock.
+        megabytes: Peak memory: of the process so far on a CPU, of the device on a GPU.
+    """
+
+    seconds: float = 0.0
+    megabytes: float = 0.0
+
+
+@contextmanager
+def measured(device: str) -> Iterator[Cost]:
+    """Fills in a `Cost` when the block ends.
+
+    Args:
+        device: Whose memory counts.
+    """
+    cost = Cost()
+    start = time.perf_counter()
+    yield cost
+    cost.seconds = time.perf_counter() - start
+    if device.startswith("cuda"):
+        cost.megabytes = torch.cuda.max_memory_allocated() / 1e6
+    else:
+        # Linux counts in kB, macOS in bytes.
+        unit = 1 if sys.platform == "darwin" else 1024
+        cost.megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -1,0 +1,45 @@
+"""`mutoscope replay`: makes the frames of a file again and compares them, bit for bit."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Exit
+
+
+def replay(
+    file: Annotated[Path, Argument(help="A video that `mutoscope generate` wrote.")],
+) -> None:
+    """Make a file's frames again; exit 0 if every bit is the same, 1 if not."""
+    from mutoscope.video.files import probe
+
+    told = probe(file).metadata
+
+    from mutoscope.cli.making import Settings, draw, open_system, pick_device, record
+    from mutoscope.cli.progress import StepProgress
+    from mutoscope.video.files import read_frames
+
+    settings = Settings.from_record(file, told)
+    system = open_system(settings.model, pick_device(settings.device), settings.dtype)
+    with StepProgress(f"replaying {file.name}") as progress:
+        frames = draw(system, settings, progress)
+    now = record(system, settings, frames)
+    if now["frames_sha256"] == told["frames_sha256"]:
+        print(f"identical: {len(frames)} frames, sha256 {now['frames_sha256']}")
+        return
+    stored, _ = read_frames(file)
+    apart = abs(stored.astype(int) - frames.astype(int)).mean()
+    print(
+        f"different: on average {apart:.2f} of 255 levels from the pictures in {file} "
+        f"(lossy files lie some 1 apart by themselves); {_what_changed(told, now)}"
+    )
+    raise Exit(1)
+
+
+def _what_changed(told: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """Names what is not as it was when the file was made."""
+    names = ("weights", "mutoscope", "package", "versions", "machine")
+    changed = [
+        f"{name} {told.get(name)} -> {now[name]}" for name in names if told.get(name) != now[name]
+    ]
+    return "changed since: " + "; ".join(changed) if changed else "weights and code are the same"

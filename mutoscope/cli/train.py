@@ -1,0 +1,85 @@
+"""`mutoscope train`: runs a recipe, or goes on with one that was stopped."""
+
+import pkgutil
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from mutoscope.errors import RequestError
+
+if TYPE_CHECKING:
+    from mutoscope.training.recipe import Recipe
+
+
+def train(
+    recipe: Annotated[str, Argument(help="MODULE:FUNCTION, e.g. mini:lavie.")],
+    out: Annotated[Path, Option(help="Folder of the run; one that holds a run is resumed.")],
+    data: Annotated[Path | None, Option(help="Your videos, NAME.mp4 beside NAME.txt.")] = None,
+    device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
+    minutes: Annotated[float | None, Option(help="Stop the recipe by the clock.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print the recipe and stop.")] = False,
+) -> None:
+    """Train a recipe and its parents; the same command again goes on where it was stopped."""
+    found = find_recipe(recipe)
+    if dry_run:
+        print(found)
+        return
+    from mutoscope.training.trainer import train as run
+
+    print(run(found, out, data=data, device=device, minutes=minutes))
+
+
+def find_recipe(name: str) -> "Recipe":
+    """Calls the function that a name stands for.
+
+    Args:
+        name: `MODULE:FUNCTION`; a module of `mutoscope.recipes` may be written without that.
+
+    Raises:
+        RequestError: There is no such function, or it gives no recipe.
+    """
+    from mutoscope.training.recipe import Recipe
+
+    module_name, _, function_name = name.partition(":")
+    for candidate in (f"mutoscope.recipes.{module_name}", module_name):
+        if module_name and _exists(candidate):
+            function = getattr(import_module(candidate), function_name or " ", None)
+            found = function() if callable(function) else None
+            if isinstance(found, Recipe):
+                return found
+    raise RequestError(
+        f"{name!r} names no recipe: possible are {', '.join(known_recipes())}, or "
+        "MODULE:FUNCTION of your own. Use one of these."
+    )
+
+
+def known_recipes() -> list[str]:
+    """Names of all functions of `mutoscope.recipes` that return a recipe and need no argument."""
+    import inspect
+
+    from mutoscope import recipes
+    from mutoscope.training.recipe import Recipe
+
+    names = []
+    for module in pkgutil.iter_modules(recipes.__path__):
+        loaded = import_module(f"{recipes.__name__}.{module.name}")
+        for name, function in vars(loaded).items():
+            if (
+                inspect.isfunction(function)
+                and function.__module__ == loaded.__name__
+                and not name.startswith("_")
+                and function.__annotations__.get("return") in (Recipe, "Recipe")
+                and not inspect.signature(function).parameters
+            ):
+                names.append(f"{module.name}:{name}")
+    return names
+
+
+def _exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

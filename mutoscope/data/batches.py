@@ -1,0 +1,155 @@
+"""Training batches by number: batch `i` is a function of `i`, so a run's position is one number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from mutoscope.data.cache import LatentCache
+from mutoscope.types import Batch
+from mutoscope.video.frames import to_floats
+from mutoscope.world import factors as world
+from mutoscope.world.factors import LEVELS
+from mutoscope.world.grammar import caption
+from mutoscope.world.labels import labels
+from mutoscope.world.render import render
+from mutoscope.world.scene import Scene, draw_scene
+
+
+def shuffled(count: int, batch_size: int, number: int, seed: int) -> list[int]:
+    """Members of batch `number` when `count` clips are shuffled anew in every epoch."""
+    members: list[int] = []
+    for position in range(number * batch_size, (number + 1) * batch_size):
+        epoch, place = divmod(position, count)
+        members.append(int(_order(count, epoch, seed)[place]))
+    return members
+
+
+@lru_cache(maxsize=8)
+def _order(count: int, epoch: int, seed: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch, count]).permutation(count)
+
+
+def pick_captions(
+    cache: LatentCache, members: Sequence[int], draw: np.random.Generator
+) -> list[str]:
+    """One of each clip's captions, at random."""
+    texts = [cache.captions(member) for member in members]
+    return [options[draw.integers(len(options))] for options in texts]
+
+
+@dataclass(frozen=True)
+class LatentBatches:
+    """Batches of cached clips, or of stills."""
+
+    cache: LatentCache
+    batch_size: int
+    seed: int
+
+    def __call__(self, number: int) -> Batch:
+        members = shuffled(self.cache.count, self.batch_size, number, self.seed)
+        draw = np.random.default_rng([self.seed, number, 1])
+        return Batch(
+            captions=tuple(pick_captions(self.cache, members, draw)),
+            latents=self.cache.latents(members),
+        )
+
+
+@dataclass(frozen=True)
+class JointBatches:
+    """Batches of cached clips, with M cached stills beside each (LaVie §4.1: M = 4)."""
+
+    clips: LatentCache
+    images: LatentCache
+    batch_size: int
+    images_per_clip: int
+    seed: int
+
+    def __call__(self, number: int) -> Batch:
+        batch = LatentBatches(self.clips, self.batch_size, self.seed)(number)
+        count = self.batch_size * self.images_per_clip
+        members = shuffled(self.images.count, count, number, self.seed + 1)
+        texts = pick_captions(self.images, members, np.random.default_rng([self.seed, number, 2]))
+        stills = self.images.latents(members)[:, :, 0]
+        per_clip = self.images_per_clip
+        return replace(
+            batch,
+            image_captions=tuple(
+                tuple(texts[row * per_clip : (row + 1) * per_clip])
+                for row in range(self.batch_size)
+            ),
+            image_latents=rearrange(stills, "(b m) c h w -> b c m h w", m=per_clip),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedBatches:
+    """Batches of freshly rendered scenes, with captions and labels; no scene comes twice.
+
+    Attributes:
+        batch_size: Scenes a batch.
+        num_frames: Frames of a clip, at `fps`.
+        stills_every: Every so many batches hold stills instead of clips; 0 for never.
+        all_concepts: Whether held-out combinations and image-only concepts occur, in clips too:
+            what reads the world must know all of it, what draws it must not have seen them.
+        seed: Start of the range of scene seeds.
+    """
+
+    batch_size: int
+    num_frames: int
+    fps: float = 8.0
+    height: int = 80
+    width: int = 128
+    stills_every: int = 0
+    all_concepts: bool = False
+    seed: int = 0
+
+    def __call__(self, number: int) -> Batch:
+        still = self.num_frames == 1 or (
+            self.stills_every > 0 and number % self.stills_every == self.stills_every - 1
+        )
+        scenes = [
+            self.scene(self.seed + number * self.batch_size + row, still=still)
+            for row in range(self.batch_size)
+        ]
+        return Batch(
+            captions=tuple(
+                caption(scene, level=LEVELS[(number + row) % len(LEVELS)], seed=number)
+                for row, scene in enumerate(scenes)
+            ),
+            video=self.pixels(scenes, 1 if still else self.num_frames),
+            labels={name: torch.from_numpy(array) for name, array in labels(scenes).items()},
+        )
+
+    def scene(self, seed: int, *, still: bool) -> Scene:
+        """The scene of one seed; with all concepts, a fifth of the clips has image-only ones."""
+        draw = np.random.default_rng([self.seed, seed])
+        held_out = self.all_concepts and draw.random() < 0.3
+        scene = draw_scene(
+            seed, split="held-out" if held_out else "train", kind="image" if still else "video"
+        )
+        if self.all_concepts and not still:
+            scene = with_image_only_concepts(scene, draw, share=0.2)
+        return scene
+
+    def pixels(self, scenes: Sequence[Scene], num_frames: int) -> Tensor:
+        """The rendered scenes as one video tensor in [-1, 1]."""
+        clips = [
+            render(scene, num_frames=num_frames, fps=self.fps, height=self.height, width=self.width)
+            for scene in scenes
+        ]
+        return torch.stack([to_floats(frames) for frames in clips])
+
+
+def with_image_only_concepts(scene: Scene, draw: np.random.Generator, *, share: float) -> Scene:
+    """The scene, at `share` with an image-only shape for its first object, or style, or both."""
+    if draw.random() < share:
+        shape = str(draw.choice(world.IMAGE_ONLY_SHAPES))
+        scene = replace(scene, things=(replace(scene.things[0], shape=shape), *scene.things[1:]))
+    if draw.random() < share:
+        scene = replace(scene, style=str(draw.choice(world.STYLES[1:])))
+    return scene

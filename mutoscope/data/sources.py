@@ -1,0 +1,160 @@
+"""Where captioned clips come from: the procedural world, or a folder of videos with captions."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mutoscope.errors import DataError
+from mutoscope.types import Size
+from mutoscope.world.factors import LEVELS
+from mutoscope.world.grammar import caption
+from mutoscope.world.render import render
+from mutoscope.world.scene import Scene, Split, draw_scene
+
+Frames = NDArray[np.uint8]
+CAPTIONS_PER_CLIP = 6
+
+
+class ClipSource(Protocol):
+    """Captioned clips by number; any clip can be had at any time, in any process."""
+
+    def __len__(self) -> int: ...
+
+    def key(self) -> str:
+        """Identity of the clips; a cache made under one key is never used for another."""
+        ...
+
+    def clip(self, index: int) -> tuple[Frames, tuple[str, ...]]:
+        """Frames (uint8, F H W 3) and the captions that fit them."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSource:
+    """Clips, or stills, of the procedural world; clip `i` shows the scene of seed `first_seed + i`.
+
+    Attributes:
+        count: Number of clips.
+        kind: `video` (motion, no image-only concept) or `image` (stills).
+        num_frames: Frames a clip; 1 for stills.
+        fps: Frames per second of the scene's time.
+        height, width: Frame size in pixels.
+        split: Which scenes.
+        first_seed: Where the range of seeds starts.
+    """
+
+    count: int
+    kind: Literal["video", "image"]
+    num_frames: int
+    fps: float = 8.0
+    height: int = 80
+    width: int = 128
+    split: Split = "train"
+    first_seed: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def key(self) -> str:
+        """Hash of the settings and of a few rendered clips, so that a changed world is noticed."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
+        for index in range(0, min(self.count, 4)):
+            frames, captions = self.clip(index)
+            digest.update(frames.tobytes())
+            digest.update(json.dumps(captions).encode())
+        return digest.hexdigest()[:16]
+
+    def scene(self, index: int) -> Scene:
+        return draw_scene(self.first_seed + index, split=self.split, kind=self.kind)
+
+    def clip(self, index: int) -> tuple[Frames, tuple[str, ...]]:
+        scene = self.scene(index)
+        frames = render(
+            scene, num_frames=self.num_frames, fps=self.fps, height=self.height, width=self.width
+        )
+        captions = tuple(
+            caption(scene, level=LEVELS[number % len(LEVELS)], seed=self.first_seed + number)
+            for number in range(CAPTIONS_PER_CLIP)
+        )
+        return frames, captions
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """A folder of videos, each `NAME.mp4` (or .webm, .mov, .mkv) beside its caption `NAME.txt`.
+
+    A video gives as many clips as fit one after the other; frames are resized to cover the size and
+    cropped at the centre.
+
+    Attributes:
+        folder: The folder; sub-folders are not searched.
+        num_frames: Frames a clip.
+        fps: Frames per second to take from the video.
+        size: Frame size.
+    """
+
+    folder: Path
+    num_frames: int
+    fps: float
+    size: Size
+
+    def __post_init__(self) -> None:
+        if not self.videos():
+            raise DataError(
+                f"{self.folder} holds no captioned video: training data is NAME.mp4 (or .webm, "
+                ".mov, .mkv) beside NAME.txt with its caption. Put at least one such pair there."
+            )
+
+    def videos(self) -> list[Path]:
+        """Videos that have a caption beside them, sorted by name."""
+        suffixes = {".mp4", ".webm", ".mov", ".mkv"}
+        found = sorted(path for path in self.folder.glob("*") if path.suffix.lower() in suffixes)
+        return [path for path in found if path.with_suffix(".txt").is_file()]
+
+    def __len__(self) -> int:
+        return len(self._starts())
+
+    def key(self) -> str:
+        """Hash of the settings and of each file's name, size and time."""
+        digest = hashlib.sha256(f"{self.num_frames} {self.fps} {self.size}".encode())
+        for path in self.videos():
+            for file in (path, path.with_suffix(".txt")):
+                stat = file.stat()
+                digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+        return digest.hexdigest()[:16]
+
+    def clip(self, index: int) -> tuple[Frames, tuple[str, ...]]:
+        # PyAV is needed for files only; a machine that trains on the world does not have it.
+        from mutoscope.video.files import read_clip
+
+        path, start = self._starts()[index]
+        text = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
+        if not text:
+            raise DataError(
+                f"{path.with_suffix('.txt')} is empty: write the video's caption in it."
+            )
+        frames = read_clip(
+            path, start=start, num_frames=self.num_frames, fps=self.fps, size=self.size
+        )
+        return frames, tuple(line for line in text.splitlines() if line.strip())
+
+    def _starts(self) -> list[tuple[Path, float]]:
+        from mutoscope.video.files import probe
+
+        length = self.num_frames / self.fps
+        starts = []
+        for path in self.videos():
+            info = probe(path)
+            count = int(info.num_frames / info.fps / length + 1e-6)
+            starts += [(path, number * length) for number in range(count)]
+        if not starts:
+            raise DataError(
+                f"no video in {self.folder} is {length:g} s long: a clip is {self.num_frames} "
+                f"frames at {self.fps:g} fps. Use longer videos."
+            )
+        return starts

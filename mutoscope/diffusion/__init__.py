@@ -1,0 +1,1 @@
+"""Noise: what is added, what is predicted, how it is removed. The network is just a callable."""

@@ -1,0 +1,87 @@
+"""Guidance: which versions of a condition a network is asked for, and how its answers combine."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+from mutoscope.errors import RequestError
+from mutoscope.types import Latents
+
+ConditionT = TypeVar("ConditionT", bound="Droppable")
+
+
+@runtime_checkable
+class Droppable(Protocol):
+    """All that guidance knows of a condition: parts of it can be left out by name."""
+
+    def without(self: ConditionT, *names: str) -> ConditionT:
+        """The condition as if the named parts had never been given."""
+        ...
+
+
+@runtime_checkable
+class Guidance(Protocol):
+    """A stateless rule with two halves; the loop asks the network once for all branches."""
+
+    def branches(self, condition: ConditionT) -> list[ConditionT]:
+        """The conditions to predict under, at least one."""
+        ...
+
+    def combine(self, predictions: Sequence[Latents], condition: Droppable) -> Latents:
+        """One prediction from those of the branches, in their order.
+
+        Args:
+            predictions: One tensor per branch.
+            condition: What `branches` was given.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Unguided:
+    """The network's own answer."""
+
+    def branches(self, condition: ConditionT) -> list[ConditionT]:
+        """The condition as it is."""
+        return [condition]
+
+    def combine(self, predictions: Sequence[Latents], condition: Droppable) -> Latents:
+        """The only prediction."""
+        (prediction,) = predictions
+        return prediction
+
+
+@dataclass(frozen=True)
+class TextGuidance:
+    """Classifier-free guidance on the text: u + scale (c - u), u under the negative prompt.
+
+    Source: Ho & Salimans, arXiv 2207.12598, Eq. 6, with scale = 1 + w; LaVie's 7.5 is this scale.
+
+    Attributes:
+        scale: 0 or more. 1 is no guidance, and costs one branch; all else costs two.
+
+    Raises:
+        RequestError: `scale` is negative or not a number.
+    """
+
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale >= 0):
+            raise RequestError(
+                f"guidance scale {self.scale} cannot be used: it is a number from 0 up, and 1 is "
+                "no guidance. Use e.g. 7.5."
+            )
+
+    def branches(self, condition: ConditionT) -> list[ConditionT]:
+        """With text, and without it unless the scale is 1."""
+        return [condition] if self.scale == 1 else [condition, condition.without("text")]
+
+    def combine(self, predictions: Sequence[Latents], condition: Droppable) -> Latents:
+        """u + scale (c - u)."""
+        if self.scale == 1:
+            (prediction,) = predictions
+            return prediction
+        with_text, without_text = predictions
+        return without_text + self.scale * (with_text - without_text)

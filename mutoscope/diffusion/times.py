@@ -1,0 +1,74 @@
+"""How the times of a training batch are drawn."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Generator
+
+from mutoscope.errors import RequestError
+from mutoscope.types import Times
+
+
+@runtime_checkable
+class TimeDraw(Protocol):
+    """A distribution over noise times."""
+
+    def draw(self, batch: int, generator: Generator) -> Times:
+        """`batch` times in [0, 1000), on the generator's device."""
+        ...
+
+
+@dataclass(frozen=True)
+class UniformTimes:
+    """Every time equally often.
+
+    Attributes:
+        whole: True draws from 0, 1, ..., 999, the steps on which a variance-preserving law is
+            defined (LaVie, arXiv 2309.15103, §3); False any real number in [0, 1000), for a flow.
+    """
+
+    whole: bool = True
+
+    def draw(self, batch: int, generator: Generator) -> Times:
+        """`batch` times, independent."""
+        share = torch.rand(batch, generator=generator, device=generator.device)
+        return _time(share, whole=self.whole)
+
+
+@dataclass(frozen=True)
+class LogitNormalTimes:
+    """Middle times more often: t = 1000 sigmoid(mean + std n), n standard normal.
+
+    Source: Esser et al., arXiv 2403.03206, §3.1, Eq. 19; (0, 1) is their choice for flows.
+
+    Attributes:
+        mean: Above 0 favours noise, below 0 data.
+        std: Spread, positive.
+        whole: As in `UniformTimes`.
+
+    Raises:
+        RequestError: `std` is not positive.
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.std > 0:
+            raise RequestError(
+                f"std={self.std} spreads no times: it is a positive number. Use 1.0."
+            )
+
+    def draw(self, batch: int, generator: Generator) -> Times:
+        """`batch` times, independent."""
+        normal = torch.randn(batch, generator=generator, device=generator.device)
+        return _time(torch.sigmoid(self.mean + self.std * normal), whole=self.whole)
+
+
+def _time(share: Times, *, whole: bool) -> Times:
+    """Shares of the way from data to noise, [0, 1], as times in [0, 1000)."""
+    # A sigmoid may round to 1.0, and 1000 is not below 1000: the last float before it stands in.
+    time = (1000 * share).clamp(max=999.9999)
+    return time.floor() if whole else time

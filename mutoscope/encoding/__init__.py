@@ -1,0 +1,1 @@
+"""Meaning: prompts and frames become what denoisers eat."""

@@ -1,0 +1,169 @@
+"""Condition: everything a denoiser is told about the samples it makes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+from torch.nn.functional import pad
+
+from mutoscope.errors import RequestError
+from mutoscope.types import Latents
+
+PARTS = ("text", "frames")
+"""What `without` and `drop` can leave out."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Condition:
+    """A batch of things to make: one row per sample, all tensors on one device.
+
+    Attributes:
+        text: States of the prompts, B L D. Where M single images are appended to each clip
+            (joint training), B (1+M) L D: the clip's caption, then one per image.
+        text_mask: True where a state belongs to a token, False where it is padding.
+        null_text: States that stand for no text: of the negative prompts, of "" in training.
+        null_mask: Their mask; they may be padded to another length than `text`.
+        frames: Scaled latents on the grid of the sample, where some of its frames are known.
+        frame_mask: True where a frame is known; only these are ever read from `frames`.
+
+    Raises:
+        RequestError: Only one of `frames` and `frame_mask` is given.
+    """
+
+    text: Float[Tensor, "B *M L D"]
+    text_mask: Bool[Tensor, "B *M L"]
+    null_text: Float[Tensor, "B *M N D"]
+    null_mask: Bool[Tensor, "B *M N"]
+    frames: Latents | None = None
+    frame_mask: Bool[Tensor, "B F"] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.frames is None) != (self.frame_mask is None):
+            raise RequestError(
+                "a condition has frames or frame_mask but not the other: the mask says which "
+                "frames are known. Pass both or neither."
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Number of samples B."""
+        return len(self.text)
+
+    def to(self, device: torch.device | str) -> "Condition":
+        """The same condition with every tensor on `device`."""
+        return replace(self, **{name: each.to(device) for name, each in self._tensors().items()})
+
+    def without(self, *names: str) -> "Condition":
+        """The condition as if the named parts had not been given, for every sample.
+
+        Args:
+            names: "text" leaves the null text in its place; "frames" makes every frame unknown.
+
+        Raises:
+            RequestError: A name is neither.
+        """
+        return self._dropped({name: torch.tensor(True) for name in names})
+
+    def drop(self, probabilities: Mapping[str, float], generator: Generator) -> "Condition":
+        """The condition with parts left out at random, for training.
+
+        Each caption and each sample's frames are drawn for on their own.
+
+        Args:
+            probabilities: Name of a part ("text", "frames") -> how often it is left out, in
+                [0, 1]; parts that are not named stay.
+            generator: Source of the draws, as many whatever the probabilities.
+
+        Raises:
+            RequestError: A name is not a part, or a probability lies outside [0, 1].
+        """
+        for name, probability in probabilities.items():
+            if not 0 <= probability <= 1:
+                raise RequestError(
+                    f"{name} cannot be dropped with probability {probability}: it lies between 0 "
+                    "and 1. Use e.g. 0.1."
+                )
+        where = {}
+        for name, probability in probabilities.items():
+            shape = self.text.shape[:-2] if name == "text" else (self.batch_size,)
+            draws = torch.rand(shape, generator=generator, device=generator.device)
+            where[name] = draws < probability
+        return self._dropped(where)
+
+    @classmethod
+    def stack(cls, parts: Sequence["Condition"]) -> "Condition":
+        """One condition for all samples of `parts`, in order; texts padded to the longest.
+
+        Raises:
+            RequestError: There are none, or only some of them have known frames.
+        """
+        if not parts:
+            raise RequestError(
+                "no conditions cannot be stacked: a batch has one sample or more. Pass some."
+            )
+        if len({part.frames is None for part in parts}) > 1:
+            raise RequestError(
+                "conditions with and without known frames cannot be stacked: all have frames or "
+                "none has. Give the others frames too, with a frame_mask that is False."
+            )
+        text, text_mask = _joined([(part.text, part.text_mask) for part in parts])
+        null_text, null_mask = _joined([(part.null_text, part.null_mask) for part in parts])
+        frames = [part.frames for part in parts if part.frames is not None]
+        masks = [part.frame_mask for part in parts if part.frame_mask is not None]
+        return cls(
+            text=text,
+            text_mask=text_mask,
+            null_text=null_text,
+            null_mask=null_mask,
+            frames=torch.cat(frames) if frames else None,
+            frame_mask=torch.cat(masks) if masks else None,
+        )
+
+    def _dropped(self, where: Mapping[str, Tensor]) -> "Condition":
+        """The condition without each named part where its flag is True (a scalar: everywhere)."""
+        unknown = [name for name in where if name not in PARTS]
+        if unknown:
+            raise RequestError(
+                f"{', '.join(unknown)} cannot be left out of a condition: its parts are "
+                f"{', '.join(PARTS)}. Name one of these."
+            )
+        dropped = self
+        if "text" in where:
+            (text, text_mask), (null_text, null_mask) = _even(
+                [(self.text, self.text_mask), (self.null_text, self.null_mask)]
+            )
+            gone = where["text"].to(text.device)[..., None]
+            dropped = replace(
+                dropped,
+                text=torch.where(gone[..., None], null_text, text),
+                text_mask=torch.where(gone, null_mask, text_mask),
+            )
+        if "frames" in where and self.frame_mask is not None:
+            # The tensor stays, so that all branches of guidance stack; nothing reads it unmasked.
+            kept = ~where["frames"].to(self.frame_mask.device)[..., None]
+            dropped = replace(dropped, frame_mask=self.frame_mask & kept)
+        return dropped
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """The tensors that are there, by name."""
+        return {name: each for name, each in vars(self).items() if each is not None}
+
+
+def _even(texts: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """States and masks padded to the longest of `texts`, with zeros and False."""
+    longest = max(states.shape[-2] for states, _ in texts)
+    return [
+        (
+            pad(states, (0, 0, 0, longest - states.shape[-2])),
+            pad(mask, (0, longest - mask.shape[-1]), value=False),
+        )
+        for states, mask in texts
+    ]
+
+
+def _joined(texts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """One batch of states and one of masks, padded to the longest."""
+    even = _even(texts)
+    return torch.cat([states for states, _ in even]), torch.cat([mask for _, mask in even])

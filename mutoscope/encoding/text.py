@@ -1,0 +1,131 @@
+"""Prompts -> text states: a transformers `CLIPTextModel`, its tokenizer, and their training."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+from mutoscope.errors import RequestError
+from mutoscope.types import Batch, Loss, TextMask, TextStates
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+class TextEncoder:
+    """Turns prompts into what a denoiser attends to: one state per token, padding masked out."""
+
+    def __init__(self, model: CLIPTextModel, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_tokens: int = model.config.max_position_embeddings
+
+    def tokens(self, prompts: Sequence[str]) -> tuple[Tensor, TextMask]:
+        """Token ids (B, L), padded to the longest prompt, and the mask of real tokens.
+
+        Raises:
+            RequestError: a prompt has more tokens than the model can read.
+        """
+        rows: list[list[int]] = self.tokenizer(list(prompts))["input_ids"]
+        longest = max(rows, key=len)
+        if len(longest) > self.max_tokens:
+            raise RequestError(
+                f"the prompt {prompts[rows.index(longest)][:60]!r}... has {len(longest)} tokens: "
+                f"this model reads at most {self.max_tokens}. Shorten it."
+            )
+        ids = torch.full((len(rows), len(longest)), self.tokenizer.pad_token_id)
+        mask = torch.zeros(ids.shape, dtype=torch.bool)
+        for row, values in enumerate(rows):
+            ids[row, : len(values)] = torch.tensor(values)
+            mask[row, : len(values)] = True
+        return ids.to(self.model.device), mask.to(self.model.device)
+
+    def encode(self, prompts: Sequence[str]) -> tuple[TextStates, TextMask]:
+        """Last hidden states (B, L, D) and the mask of real tokens; the empty prompt is allowed."""
+        ids, mask = self.tokens(prompts)
+        return self.model(input_ids=ids).last_hidden_state, mask
+
+    def summarise(self, prompts: Sequence[str]) -> Tensor:
+        """One vector per prompt (B, D): the state at the end-of-text token, as in CLIP."""
+        ids, mask = self.tokens(prompts)
+        states: Tensor = self.model(input_ids=ids).last_hidden_state
+        return states[torch.arange(len(ids), device=ids.device), mask.sum(dim=1) - 1]
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: words of `texts` become single tokens where the size allows, and
+    any other text still splits into known pieces, so that no prompt is unreadable."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        special_tokens=[START, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, start), (END, end)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=END, unk_token=END
+    )
+
+
+class Contrast(nn.Module):
+    """The two projections and the temperature that tie captions to clips (CLIP's head).
+
+    Source: Radford et al., arXiv 2103.00020, Fig. 3.
+    """
+
+    def __init__(self, text_width: int, video_width: int, width: int) -> None:
+        super().__init__()
+        self.text = nn.Linear(text_width, width, bias=False)
+        self.video = nn.Linear(video_width, width, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(2.65))
+
+    def similarity(self, text: Tensor, video: Tensor) -> Tensor:
+        """Scaled cosine of each text (rows) with each video (columns)."""
+        text = functional.normalize(self.text(text), dim=-1)
+        video = functional.normalize(self.video(video), dim=-1)
+        return self.log_scale.clamp(max=4.6).exp() * text @ video.T
+
+
+class TextVideoContrast:
+    """Trains a text encoder and a video encoder to find each other's partner within a batch.
+
+    The partners are clips, not stills: on stills the words of motion would have no signal, and a
+    denoiser reading these states could not obey them.
+    """
+
+    def __init__(self, text: TextEncoder, video: nn.Module, head: Contrast) -> None:
+        self.text = text
+        self.video = video
+        self.head = head
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"text_encoder": self.text.model, "video_encoder": self.video, "head": self.head}
+
+    def loss(self, batch: Batch, generator: Generator) -> Loss:
+        """Symmetric cross-entropy of `batch.captions` against `batch.video` (no random draws)."""
+        assert batch.video is not None
+        summary = self.text.summarise(batch.captions)
+        logits = self.head.similarity(summary, self.video(batch.video)[:, 0])
+        partner = torch.arange(len(logits), device=logits.device)
+        forth = functional.cross_entropy(logits, partner)
+        back = functional.cross_entropy(logits.T, partner)
+        found = (logits.argmax(dim=1) == partner).float().mean()
+        return Loss((forth + back) / 2, {"found": found.detach()})

@@ -1,0 +1,103 @@
+"""Attention of folded frames: over the space of each frame, and over the text of each clip."""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from mutoscope.nn.fold import Fold
+
+
+class Attention(nn.Module):
+    """The four projections that every kind of attention here shares.
+
+    Queries come from `width` channels, keys and values from `context_width`; the output projection
+    alone has a bias. Names are those of Stable Diffusion 1.x weights (`to_out.0`).
+    """
+
+    def __init__(self, width: int, *, num_heads: int, context_width: int | None = None) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_k = nn.Linear(context_width or width, width, bias=False)
+        self.to_v = nn.Linear(context_width or width, width, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def output(self, states: Tensor) -> Tensor:
+        """The output projection of merged heads (... C)."""
+        projected: Tensor = self.to_out[0](states)
+        return projected
+
+
+class SpaceAttention(Attention):
+    """Every place of a frame attends to every place of the same frame."""
+
+    def forward(self, tokens: Float[Tensor, "R N C"]) -> Float[Tensor, "R N C"]:
+        """Attention among the N places of each row."""
+        query, key, value = (
+            rearrange(project(tokens), "R N (K E) -> R K N E", K=self.num_heads)
+            for project in (self.to_q, self.to_k, self.to_v)
+        )
+        attended = scaled_dot_product_attention(query, key, value)
+        return self.output(rearrange(attended, "R K N E -> R N (K E)"))
+
+
+@dataclass(frozen=True)
+class FoldedText:
+    """One text per clip, then one per single image, as `Fold.fold_text` lays them.
+
+    Attributes:
+        states: The text states, T = B + B M rows.
+        bias: What is added to the scores of each token: 0 for a real one, the most negative number
+            for padding (finite, so that a text of nothing but padding gives no NaN).
+    """
+
+    states: Float[Tensor, "T L D"]
+    bias: Float[Tensor, "T 1 1 L"] | None
+
+    @classmethod
+    def of(cls, states: Tensor, mask: Bool[Tensor, "T L"] | None) -> "FoldedText":
+        """Text rows and their mask (True = a real token)."""
+        if mask is None:
+            return cls(states, None)
+        padding = ~mask[:, None, None, :]
+        lowest = torch.finfo(states.dtype).min
+        return cls(
+            states, torch.zeros_like(padding, dtype=states.dtype).masked_fill(padding, lowest)
+        )
+
+
+class TextAttention(Attention):
+    """Every place of every frame attends to the text of its clip; single images to their own.
+
+    A text's keys and values are made once and never repeated per frame: all places of all frames
+    of a clip are one long row of queries against them.
+    """
+
+    def forward(
+        self, tokens: Float[Tensor, "R N C"], text: FoldedText, fold: Fold
+    ) -> Float[Tensor, "R N C"]:
+        """Attention from the N places of each row to the L tokens of its text."""
+        query = self.to_q(tokens)
+        key, value = (
+            rearrange(project(text.states), "T L (K E) -> T K L E", K=self.num_heads)
+            for project in (self.to_k, self.to_v)
+        )
+        bias = text.bias
+        if fold.frames == 1 or not fold.images:
+            return self.output(self._attend(query, key, value, bias))
+        texts = (slice(None, fold.clips), slice(fold.clips, None))
+        parts = [
+            self._attend(part, key[rows], value[rows], None if bias is None else bias[rows])
+            for part, rows in zip(fold.split(query), texts, strict=True)
+        ]
+        return self.output(fold.join(parts))
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        """Queries (T F) N C of the frames of T texts, to keys and values T K L E."""
+        grouped = rearrange(query, "(T F) N (K E) -> T K (F N) E", T=key.shape[0], K=self.num_heads)
+        attended = scaled_dot_product_attention(grouped, key, value, attn_mask=bias)
+        return rearrange(attended, "T K (F N) E -> (T F) N (K E)", N=query.shape[1])

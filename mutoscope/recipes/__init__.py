@@ -1,0 +1,1 @@
+"""Functions that return recipes: complete, printable, hashable descriptions of training runs."""

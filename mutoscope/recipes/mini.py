@@ -1,0 +1,81 @@
+"""The shipped miniatures: the chain from nothing to LaVie's base model at a quarter of its size.
+
+Command: `mutoscope train mini:lavie --out runs/mini`. Each run of the chain has its own folder
+there; a chain that was stopped goes on when the same command is given again.
+"""
+
+from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask, OracleTask, TextTask
+from mutoscope.training.optim import AdamW, Schedule
+from mutoscope.training.recipe import Recipe
+
+
+def autoencoder() -> Recipe:
+    """The f8 autoencoder of frames of 80x128, 8 latent channels."""
+    return Recipe(
+        name="autoencoder",
+        task=AutoencoderTask(),
+        steps=2_800,
+        optimizer=AdamW(lr=2e-3),
+        schedule=Schedule(warmup=50, decay=0.4, shape="cosine"),
+        ema=0.995,
+        evaluate_every=400,
+        save_every=200,
+    )
+
+
+def oracle() -> Recipe:
+    """The reader of the world, which judges and is never a part of a generator."""
+    return Recipe(
+        name="oracle",
+        task=OracleTask(),
+        steps=1_000,
+        optimizer=AdamW(lr=1.5e-3, weight_decay=0.05),
+        schedule=Schedule(warmup=50, decay=0.5, shape="cosine"),
+        ema=0.99,
+        evaluate_every=250,
+        save_every=100,
+    )
+
+
+def text() -> Recipe:
+    """The tokenizer and text encoder, contrasted against clips: a CLIP of this world."""
+    return Recipe(
+        name="text",
+        task=TextTask(),
+        steps=640,
+        optimizer=AdamW(lr=1e-3, weight_decay=0.05),
+        schedule=Schedule(warmup=50, decay=0.4, shape="cosine"),
+        ema=0.99,
+        evaluate_every=160,
+        save_every=80,
+    )
+
+
+def image() -> Recipe:
+    """The text-to-image U-Net."""
+    return Recipe(
+        name="image",
+        task=DenoiserTask(),
+        parents=(autoencoder(), text(), oracle()),
+        steps=3_000,
+        optimizer=AdamW(lr=1e-3),
+        schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
+        ema=0.998,
+        evaluate_every=500,
+        save_every=100,
+    )
+
+
+def lavie() -> Recipe:
+    """LaVie's base model: the image U-Net inflated, then tuned on clips and stills jointly."""
+    return Recipe(
+        name="lavie",
+        task=DenoiserTask(clips=8_000, batch_size=4),
+        parents=(autoencoder(), text(), oracle(), image()),
+        steps=2_000,
+        optimizer=AdamW(lr=5e-4),
+        schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
+        ema=0.998,
+        evaluate_every=500,
+        save_every=100,
+    )

@@ -1,0 +1,206 @@
+"""What a run shows of itself while it trains: figures on test scenes, and sheets to look at."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
+
+from mutoscope.data.batches import RenderedBatches, with_image_only_concepts
+from mutoscope.diffusion.guidance import TextGuidance
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.text import TextEncoder
+from mutoscope.metrics.accuracy import score
+from mutoscope.metrics.oracle import Oracle
+from mutoscope.metrics.probe import linear_probe
+from mutoscope.stages.key_frames import KeyFrames
+from mutoscope.types import Size, Video
+from mutoscope.video.frames import to_bytes, to_floats
+from mutoscope.video.sheets import contact_sheet, write_png
+from mutoscope.world.factors import LEVELS, Kind
+from mutoscope.world.grammar import caption
+from mutoscope.world.labels import SCENE_FACTORS, THING_FACTORS, UNKNOWN, labels
+from mutoscope.world.render import render
+from mutoscope.world.scene import Scene, draw_scene
+
+Modules = Mapping[str, nn.Module]
+SIZE = Size(80, 128)
+STEPS, GUIDANCE = 20, 4.0
+
+
+def scenes_to_test(count: int, kind: Kind, *, first: int = 0) -> list[Scene]:
+    """The first test scenes of a kind, as drawn."""
+    return [draw_scene(first + i, split="test", kind=kind) for i in range(count)]
+
+
+def pixels(scenes: Sequence[Scene], *, num_frames: int, fps: float) -> Video:
+    """Renders as one tensor, pixels in [-1, 1]."""
+    return torch.stack([to_floats(render(s, num_frames=num_frames, fps=fps)) for s in scenes])
+
+
+@dataclass(frozen=True)
+class CodecSamples:
+    """Reconstruction of test stills: PSNR, and originals above reconstructions."""
+
+    count: int = 64
+
+    def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
+        codec = LatentCodec(modules["vae"])
+        video = pixels(scenes_to_test(self.count, "image"), num_frames=1, fps=8.0)
+        with torch.inference_mode():
+            again = codec.decode(codec.encode(video.to(codec.vae.device))).cpu().clamp(-1, 1)
+        error = (again - video).square().mean(dim=(1, 2, 3, 4))
+        rows = [to_bytes(part[:8, :, 0].transpose(0, 1)[None])[0] for part in (video, again)]
+        sheet = contact_sheet(rows, ["original", "reconstruction"], num_columns=8)
+        write_png(folder / "reconstructions.png", sheet)
+        return {"psnr_db": float((-10 * torch.log10(error / 4)).mean())}
+
+
+@dataclass(frozen=True)
+class OracleSamples:
+    """Accuracy of the oracle per factor on clean test clips."""
+
+    count: int = 256
+
+    def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
+        oracle = modules["oracle"]
+        scenes = scenes_to_test(self.count, "video")
+        video = pixels(scenes, num_frames=8, fps=4.0)
+        device = next(oracle.parameters()).device
+        with torch.inference_mode():
+            logits = [oracle(part.to(device)) for part in torch.split(video, 64)]
+        figures = {}
+        for name, truth in labels(scenes).items():
+            seen = torch.cat([part[name] for part in logits]).argmax(dim=-1).cpu().numpy()
+            figures[name] = float((seen == truth)[truth != UNKNOWN].mean())
+        return figures
+
+
+@dataclass(frozen=True)
+class TextSamples:
+    """Retrieval among 256 test clips, and linear probes of single-object captions."""
+
+    tokenizer: PreTrainedTokenizerFast
+    count: int = 256
+
+    def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
+        text = TextEncoder(modules["text_encoder"], self.tokenizer)
+        batch = RenderedBatches(batch_size=self.count, num_frames=8, fps=4.0, seed=2**40)(0)
+        with torch.inference_mode():
+            summary = text.summarise(batch.captions)
+            assert batch.video is not None
+            video = modules["video_encoder"](batch.video.to(summary.device))[:, 0]
+            found = modules["head"].similarity(summary, video).argmax(dim=1).cpu()  # type: ignore[operator]
+        figures = {"found_of_256": float((found == torch.arange(self.count)).float().mean())}
+        return figures | probe_captions(text, count=4000)
+
+
+def probe_captions(text: TextEncoder, *, count: int) -> dict[str, float]:
+    """Accuracy of linear probes on the states of fully detailed single-object captions."""
+    scenes = [draw_scene(i, split="train", kind="video") for i in range(2 * count)]
+    scenes = [scene for scene in scenes if scene.arrangement == "single"][:count]
+    prompts = [caption(scene, level="full", seed=scene.seed) for scene in scenes]
+    states = torch.cat(
+        [pooled_states(text, prompts[i : i + 256]) for i in range(0, len(prompts), 256)]
+    )
+    truth = labels(scenes)
+    split = len(scenes) * 3 // 4
+    figures = {}
+    for name in ("background", "camera", *THING_FACTORS):
+        values = torch.from_numpy(truth[name] if name in SCENE_FACTORS else truth[name][:, 0])
+        known = values != UNKNOWN
+        train = torch.arange(len(values)) < split
+        figures[f"probe_{name}"] = linear_probe(
+            (states[train & known], values[train & known]),
+            (states[~train & known], values[~train & known]),
+        )
+    return figures
+
+
+def pooled_states(text: TextEncoder, prompts: Sequence[str]) -> Tensor:
+    """Mean of each prompt's token states, beside the state of its last token (N, 2D)."""
+    with torch.inference_mode():
+        states, mask = text.encode(prompts)
+        last = states[torch.arange(len(states)), mask.sum(dim=1) - 1]
+        mean = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+    return torch.cat([mean, last], dim=1).clone().cpu()
+
+
+@dataclass(frozen=True)
+class DenoiserSamples:
+    """Samples for test captions, and for image-only concepts, read by the oracle.
+
+    The accuracy on image-only concepts shows forgetting as it happens.
+    """
+
+    stage: KeyFrames
+    codec: LatentCodec
+    oracle: Oracle
+    num_frames: int
+    fps: float
+    count: int = 24
+
+    def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
+        kind: Kind = "image" if self.num_frames == 1 else "video"
+        scenes = [
+            scene
+            for scene in scenes_to_test(4 * self.count, kind)
+            if scene.style == "none" and not set(world_shapes(scene)) & IMAGE_ONLY
+        ][: self.count]
+        figures = self.measure(modules, scenes, self.num_frames, folder / "test.png")
+        novel = [
+            with_image_only_concepts(scene, np.random.default_rng(scene.seed), share=1.0)
+            for scene in scenes_to_test(self.count, "image", first=10_000)
+        ]
+        novel = [replace(scene, style="none") for scene in novel[: self.count // 2]] + novel[
+            self.count // 2 :
+        ]
+        concepts = self.measure(modules, novel, 1, folder / "image_only.png")
+        figures["image_only_shape"] = concepts["shape"]
+        figures["image_only_style"] = concepts["style"]
+        return figures
+
+    def measure(
+        self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
+    ) -> dict[str, float]:
+        """Samples each scene's caption, writes a sheet, and scores the oracle's readings."""
+        stage = KeyFrames(modules["network"], self.stage.process, self.stage.text)
+        prompts = [
+            caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
+        ]
+        scheduler = DPMSolverMultistepScheduler.from_config(stage.process.scheduler().config)
+        videos = []
+        for start in range(0, len(prompts), 8):
+            part = prompts[start : start + 8]
+            latents = stage.sample(
+                stage.describe(part),
+                (self.codec.channels, num_frames, *self.codec.latent_size(SIZE)),
+                scheduler=scheduler,
+                steps=STEPS,
+                guidance=TextGuidance(GUIDANCE),
+                generators=[torch.Generator().manual_seed(start + i) for i in range(len(part))],
+            )
+            with torch.inference_mode():
+                videos.append(self.codec.decode(latents).clamp(-1, 1).cpu())
+        video = torch.cat(videos)
+        write_png(
+            sheet, contact_sheet(list(to_bytes(video)), prompts, num_columns=min(8, num_frames))
+        )
+        device = next(self.oracle.parameters()).device
+        readings = self.oracle.read(video.to(device), fps=self.fps)
+        factors = ["background", "colour", "shape", "style"]
+        factors += ["motion"] if num_frames > 1 else []
+        scores = [score(s, r, factors) for s, r in zip(scenes, readings, strict=True)]
+        return {name: float(np.mean([row[name] for row in scores])) for name in scores[0]}
+
+
+IMAGE_ONLY = set(THING_FACTORS["shape"][8:])
+
+
+def world_shapes(scene: Scene) -> list[str]:
+    """Shapes of a scene's objects."""
+    return [thing.shape for thing in scene.things]

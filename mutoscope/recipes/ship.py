@@ -1,0 +1,92 @@
+"""Gathers the finished runs of the chain into the folder of miniatures that the package ships.
+
+Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:lavie --out
+RUNS`. Weights are stored in half precision; every file says in its header which recipe made it.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from mutoscope.systems.lavie import LaVie
+from mutoscope.training.provenance import read_provenance
+from mutoscope.world.grammar import VOCABULARY
+
+# Run -> what it leaves, and where that lies in the package; what systems share is stored once.
+PLACES: dict[str, dict[str, str]] = {
+    "autoencoder": {"vae": "vae"},
+    "text": {
+        "text_encoder": "text_encoder",
+        "tokenizer": "tokenizer",
+        "video_encoder": "video_encoder",
+        "contrast.safetensors": "contrast.safetensors",
+    },
+    "oracle": {"oracle": "oracle"},
+    "lavie": {"base": "lavie/base", "scheduler": "lavie/scheduler"},
+}
+SAMPLING: dict[str, object] = {
+    "num_frames": 16,
+    "height": 80,
+    "width": 128,
+    "fps": 8.0,
+    "steps": 25,
+    "guidance_scale": 4.0,
+}
+
+
+def ship(runs: Path, target: Path) -> None:
+    """Copies the models of the finished runs in `runs` to `target`, in half precision."""
+    for run, places in PLACES.items():
+        for source, place in places.items():
+            _copy(runs / run / "model", source, target / place)
+    index = {
+        "_class_name": LaVie.__name__,
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "vae": ["diffusers", "AutoencoderKL"],
+        "base": ["mutoscope.nn.video_unet", "VideoUNet"],
+        "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+        **SAMPLING,
+        "vocabulary": list(VOCABULARY),
+    }
+    (target / "lavie" / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def _copy(model: Path, source: str, place: Path) -> None:
+    origin = model / source
+    if origin.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _halve(origin, place, model)
+        return
+    if place.exists():
+        shutil.rmtree(place)
+    shutil.copytree(origin, place)
+    for weights in place.glob("*.safetensors"):
+        _halve(weights, weights, model)
+
+
+def _halve(origin: Path, place: Path, model: Path) -> None:
+    """Writes tensors in half precision, with the recipe that made them in the file's header."""
+    provenance = read_provenance(model)
+    with safe_open(origin, framework="pt") as file:
+        header = dict(file.metadata() or {"format": "pt"})
+    header["recipe"] = provenance.recipe
+    header["recipe_hash"] = provenance.hash
+    header["steps"] = str(provenance.steps)
+    header["parents"] = json.dumps(
+        {name: [parent.hash, parent.steps] for name, parent in sorted(provenance.parents.items())}
+    )
+    tensors = {
+        name: tensor.to(torch.float16) if tensor.is_floating_point() else tensor
+        for name, tensor in load_file(origin).items()
+    }
+    save_file(tensors, place, metadata=header)
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]), Path(sys.argv[2]))

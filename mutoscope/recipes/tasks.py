@@ -1,0 +1,335 @@
+"""What each run of the chain trains, on what, and what it leaves behind."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKL
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+
+from mutoscope.data.batches import JointBatches, LatentBatches, RenderedBatches
+from mutoscope.data.cache import LatentCache, build_cache
+from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
+from mutoscope.diffusion.process import VariancePreserving
+from mutoscope.encoding.codec import LatentCodec, Reconstruction, measure_scale
+from mutoscope.encoding.text import Contrast, TextEncoder, TextVideoContrast, train_tokenizer
+from mutoscope.metrics.oracle import Oracle, OracleReading
+from mutoscope.nn.temporal import inflate, is_temporal
+from mutoscope.nn.video_encoder import VideoEncoder
+from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.recipes.samples import CodecSamples, DenoiserSamples, OracleSamples, TextSamples
+from mutoscope.stages.key_frames import KeyFrames
+from mutoscope.training.recipe import Run
+from mutoscope.types import Batch, Size
+from mutoscope.world.factors import LEVELS
+from mutoscope.world.grammar import caption
+from mutoscope.world.scene import draw_scene
+
+SIZE = Size(80, 128)
+NUM_FRAMES = 16
+FPS = 8.0
+LAW = VariancePreserving(betas="cosine", prediction="v")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderTask:
+    """Trains a diffusers `AutoencoderKL` on single frames.
+
+    Attributes:
+        patch: Side of the pixel blocks that the network sees as one position.
+        widths: Channels per level; each level but the last halves the frame.
+        layers: Residual blocks per level of the encoder (the decoder has one more).
+        latent_channels: Channels of the latents.
+        kl_weight, edge_weight: See `Reconstruction`.
+        batch_size: Frames a batch.
+        seed: Of the range of scenes.
+    """
+
+    patch: int = 4
+    widths: tuple[int, ...] = (64, 96)
+    layers: int = 1
+    latent_channels: int = 8
+    kl_weight: float = 1e-3
+    edge_weight: float = 0.5
+    batch_size: int = 32
+    seed: int = 1
+
+    def network(self) -> AutoencoderKL:
+        """The autoencoder with its first weights."""
+        levels = len(self.widths)
+        vae = AutoencoderKL(
+            in_channels=3 * self.patch**2,
+            out_channels=3 * self.patch**2,
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=self.widths,
+            layers_per_block=self.layers,
+            latent_channels=self.latent_channels,
+            norm_num_groups=16,
+            sample_size=SIZE.width,
+            scaling_factor=1.0,
+            shift_factor=0.0,
+        )
+        return vae.to(memory_format=torch.channels_last)
+
+    def prepare(
+        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
+    ) -> Run:
+        vae = self.network().to(device)
+        frames = RenderedBatches(batch_size=self.batch_size, num_frames=1, seed=self.seed * 10**9)
+        return Run(
+            objective=Reconstruction(vae, kl_weight=self.kl_weight, edge_weight=self.edge_weight),
+            batches=frames,
+            evaluate=CodecSamples(),
+            export=self.export,
+        )
+
+    def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
+        """Measures the scale of the latents and saves the autoencoder as `folder/vae`."""
+        vae = modules["vae"]
+        assert isinstance(vae, AutoencoderKL)
+        frames = RenderedBatches(batch_size=64, num_frames=1, seed=self.seed * 10**9 + 10**8)
+        videos = [frames(number).to(str(vae.device)).video for number in range(8)]
+        scale, shift = measure_scale(vae, [video for video in videos if video is not None])
+        vae.register_to_config(scaling_factor=scale, shift_factor=shift)
+        vae.save_pretrained(folder / "vae")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleTask:
+    """Trains the oracle on renders of every combination and concept.
+
+    Attributes:
+        widths: Channels of its trunk.
+        batch_size: Clips a batch.
+        seed: Of the range of scenes.
+    """
+
+    widths: tuple[int, int, int] = (32, 64, 96)
+    batch_size: int = 32
+    seed: int = 2
+
+    def prepare(
+        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
+    ) -> Run:
+        oracle = Oracle(self.widths).to(device)
+        clips = RenderedBatches(
+            batch_size=self.batch_size,
+            num_frames=8,
+            fps=4.0,
+            stills_every=4,
+            all_concepts=True,
+            seed=self.seed * 10**9,
+        )
+        return Run(
+            objective=OracleReading(oracle),
+            batches=clips,
+            evaluate=OracleSamples(),
+            export=lambda modules, folder: _save(modules["oracle"], folder / "oracle"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTask:
+    """Trains a tokenizer on the grammar, and a CLIP text encoder against clips of the world.
+
+    Attributes:
+        width, layers, heads: Of the text encoder.
+        max_tokens: Longest prompt.
+        vocabulary_size: Tokens.
+        batch_size: Clips a batch; also the number of captions each clip is told from.
+        seed: Of the range of scenes.
+    """
+
+    width: int = 160
+    layers: int = 4
+    heads: int = 4
+    max_tokens: int = 77
+    vocabulary_size: int = 1024
+    batch_size: int = 96
+    seed: int = 3
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of 30,000 captions."""
+        scenes = (draw_scene(seed, split="train", kind="video") for seed in range(15_000))
+        stills = (draw_scene(seed, split="train", kind="image") for seed in range(15_000))
+        texts = (
+            caption(scene, level=LEVELS[scene.seed % len(LEVELS)], seed=scene.seed)
+            for source in (scenes, stills)
+            for scene in source
+        )
+        return train_tokenizer(texts, vocabulary_size=self.vocabulary_size)
+
+    def prepare(
+        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
+    ) -> Run:
+        tokenizer = self.tokenizer()
+        model, video, head = self._networks(tokenizer)
+        text = TextEncoder(model.to(device), tokenizer)
+        clips = RenderedBatches(
+            batch_size=self.batch_size,
+            num_frames=8,
+            fps=4.0,
+            stills_every=4,
+            seed=self.seed * 10**9,
+        )
+
+        def export(modules: Mapping[str, nn.Module], folder: Path) -> None:
+            for name in ("text_encoder", "video_encoder"):
+                _save(modules[name], folder / name)
+            tokenizer.save_pretrained(folder / "tokenizer")
+            save_file(modules["head"].state_dict(), folder / "contrast.safetensors")
+
+        return Run(
+            objective=TextVideoContrast(text, video.to(device), head.to(device)),
+            batches=clips,
+            evaluate=TextSamples(tokenizer),
+            export=export,
+        )
+
+    def _networks(
+        self, tokenizer: PreTrainedTokenizerFast
+    ) -> tuple[CLIPTextModel, VideoEncoder, Contrast]:
+        model = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=self.width,
+                intermediate_size=4 * self.width,
+                projection_dim=self.width,
+                num_hidden_layers=self.layers,
+                num_attention_heads=self.heads,
+                max_position_embeddings=self.max_tokens,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+        video = VideoEncoder(1, (48, 64, 96), patch_size=8, grid=(3, 4), max_frames=8)
+        return model, video, Contrast(self.width, 96, 128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserTask:
+    """Trains the U-Net: on stills, or, started from the run on stills, on clips and stills jointly.
+
+    Attributes:
+        widths, layers, attention_levels, heads: Of the `VideoUNet`.
+        process: The noise law.
+        images: Stills in the cache.
+        clips: Clips in the cache; 0 trains text-to-image.
+        images_per_clip: Stills appended to each clip (M; LaVie: 4); 0 trains on clips alone.
+        image_weight: Weight alpha of the loss on them.
+        trained: "all", as LaVie does, or "temporal": the layers that the image model lacks.
+        batch_size: Stills, or clips, a batch.
+        seed: Of the order of the data.
+    """
+
+    widths: tuple[int, ...] = (64, 96, 128)
+    layers: int = 2
+    attention_levels: tuple[bool, ...] = (False, True, True)
+    heads: tuple[int, ...] = (2, 3, 4)
+    process: VariancePreserving = LAW
+    images: int = 60_000
+    clips: int = 0
+    images_per_clip: int = 4
+    image_weight: float = 1.0
+    trained: Literal["all", "temporal"] = "all"
+    batch_size: int = 64
+    seed: int = 4
+
+    def network(self, *, channels: int, text_width: int, temporal: bool) -> VideoUNet:
+        """The U-Net with its first weights."""
+        network: VideoUNet = VideoUNet(
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=self.widths,
+            layers_per_block=self.layers,
+            attention_levels=self.attention_levels,
+            num_attention_heads=self.heads,
+            cross_attention_dim=text_width,
+            temporal=temporal,
+        )
+        network.to(memory_format=torch.channels_last)
+        return network
+
+    def prepare(
+        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
+    ) -> Run:
+        codec = LatentCodec(
+            _frozen(AutoencoderKL.from_pretrained(parents["autoencoder"] / "vae"), device)
+        )
+        text = load_text(parents["text"], device)
+        temporal = self.clips > 0
+        network = self.network(
+            channels=codec.channels, text_width=text.model.config.hidden_size, temporal=temporal
+        )
+        if temporal:
+            image = VideoUNet.from_pretrained(parents["image"] / "base")
+            inflate(image.state_dict(), network)
+            for name, parameter in network.named_parameters():
+                parameter.requires_grad_(self.trained == "all" or is_temporal(name))
+        stage = KeyFrames(network.to(device), self.process, text, image_weight=self.image_weight)
+        batches = self._batches(data, codec, work)
+        oracle: Oracle = Oracle.from_pretrained(parents["oracle"] / "oracle")
+        _frozen(oracle, device)
+        return Run(
+            objective=stage,
+            batches=batches,
+            evaluate=DenoiserSamples(stage, codec, oracle, NUM_FRAMES if temporal else 1, FPS),
+            export=self.export,
+        )
+
+    def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
+        """Saves the U-Net as `folder/base` and its noise law as `folder/scheduler`."""
+        _save(modules["network"], folder / "base")
+        self.process.scheduler().save_pretrained(folder / "scheduler")
+
+    def _batches(self, data: Path | None, codec: LatentCodec, work: Path) -> Callable[[int], Batch]:
+        if not self.clips:
+            stills = self._cache(self._stills(data), codec, work)
+            return LatentBatches(stills, self.batch_size, self.seed)
+        clips = self._cache(self._clips(data), codec, work)
+        if not self.images_per_clip:
+            return LatentBatches(clips, self.batch_size, self.seed)
+        stills = self._cache(self._stills(data), codec, work)
+        return JointBatches(clips, stills, self.batch_size, self.images_per_clip, self.seed)
+
+    def _stills(self, data: Path | None) -> ClipSource:
+        if data is not None:
+            return FolderSource(folder=data, num_frames=1, fps=1.0, size=SIZE)
+        return WorldSource(count=self.images, kind="image", num_frames=1, first_seed=5 * 10**9)
+
+    def _clips(self, data: Path | None) -> ClipSource:
+        if data is not None:
+            return FolderSource(folder=data, num_frames=NUM_FRAMES, fps=FPS, size=SIZE)
+        return WorldSource(
+            count=self.clips, kind="video", num_frames=NUM_FRAMES, first_seed=6 * 10**9
+        )
+
+    def _cache(self, source: ClipSource, codec: LatentCodec, work: Path) -> LatentCache:
+        console = Console(stderr=True)
+
+        def report(done: int, total: int) -> None:
+            console.print(f"encoding {type(source).__name__}: {done:,} of {total:,} clips")
+
+        return build_cache(work / "cache", source, codec, processes=2, report=report)
+
+
+def load_text(folder: Path, device: str) -> TextEncoder:
+    """The frozen text encoder that `TextTask` left in `folder`."""
+    model = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+    return TextEncoder(_frozen(model, device), tokenizer)
+
+
+def _save(component: Any, folder: Path) -> None:
+    component.save_pretrained(folder)
+
+
+def _frozen(module: nn.Module, device: str) -> nn.Module:
+    return module.to(device).eval().requires_grad_(False)

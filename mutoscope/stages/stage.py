@@ -1,0 +1,104 @@
+"""Stage: `loss` and `sample` around one denoiser, a pair, so that the two cannot drift apart."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from diffusers import SchedulerMixin
+from torch import Generator, Tensor, nn
+
+from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise
+from mutoscope.diffusion.guidance import Guidance
+from mutoscope.diffusion.process import Process
+from mutoscope.diffusion.times import UniformTimes
+from mutoscope.encoding.condition import Condition
+from mutoscope.types import Batch, Latents, Loss, Times
+
+
+class Stage(ABC):
+    """One denoiser with its noise law.
+
+    A subclass says what its network is told (`network_input`), which training and sampling share.
+
+    Args:
+        network: The denoiser, a diffusers model that takes `B C F H W` latents.
+        process: The noise law, and what the network predicts under it.
+    """
+
+    def __init__(self, network: nn.Module, process: Process) -> None:
+        self.network = network
+        self.process = process
+        self.times = UniformTimes()
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"network": self.network}
+
+    @abstractmethod
+    def clean(self, batch: Batch) -> Latents:
+        """The noise-free latents of a training batch, frames and appended images on one axis."""
+
+    @abstractmethod
+    def condition_for_training(self, batch: Batch, generator: Generator) -> Condition:
+        """What the denoiser is told of a training batch, with dropout."""
+
+    @abstractmethod
+    def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
+        """The network's keyword arguments for noisy latents at `time`."""
+
+    @abstractmethod
+    def reduce(self, error: Tensor, batch: Batch) -> Loss:
+        """The weighted squared error (B C F H W) of a batch as a loss."""
+
+    def predict(self, noisy: Latents, time: Times, condition: Condition) -> Latents:
+        """One call of the network."""
+        prediction: Latents = self.network(**self.network_input(noisy, time, condition))
+        return prediction
+
+    def loss(self, batch: Batch, generator: Generator) -> Loss:
+        """Squared error of the prediction at one random time per batch row.
+
+        Source: LaVie (arXiv 2309.15103) §4.1, Eq. 3.
+        """
+        clean = self.clean(batch)
+        condition = self.condition_for_training(batch, generator)
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        time = self.times.draw(clean.shape[0], generator).to(clean.device)
+        noisy = self.process.add_noise(clean, noise, time)
+        error = self.predict(noisy, time, condition) - self.process.target(clean, noise, time)
+        weight = self.process.weight(time).view(-1, 1, 1, 1, 1)
+        return self.reduce(weight * error.float().square(), batch)
+
+    def sample(
+        self,
+        condition: Condition,
+        shape: tuple[int, int, int, int],
+        *,
+        scheduler: SchedulerMixin,
+        steps: int,
+        guidance: Guidance,
+        generators: Sequence[Generator],
+        on_step: OnStep | None = None,
+    ) -> Latents:
+        """Draws latents from noise.
+
+        Args:
+            condition: What the denoiser is told, one row per sample.
+            shape: Channels, frames, height and width of each sample, in latent cells.
+            scheduler: The solver, of the same noise law as `process`.
+            steps: Network evaluations.
+            guidance: How predictions with and without text are combined.
+            generators: One per sample, so that a sample depends on its seed and not on its batch.
+            on_step: Called after each step; raise `Cancelled` in it to stop.
+        """
+        parameter = next(self.network.parameters())
+        noise = draw_noise(shape, generators).to(parameter.device, parameter.dtype)
+        return denoise(
+            self.predict,
+            noise,
+            scheduler=scheduler,
+            steps=steps,
+            condition=condition,
+            guidance=guidance,
+            generator=generators,
+            on_step=on_step,
+        )

@@ -1,0 +1,187 @@
+"""System: what every cascade shares; seeds, checks before any work, the way out to pixels."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from einops import rearrange
+from torch import Generator, Tensor, nn
+
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.errors import RequestError
+from mutoscope.types import Latents, Size
+from mutoscope.video.frames import to_bytes
+
+OutputType = Literal["uint8", "pt", "latent"]
+Seeds = int | Sequence[int | Generator]
+
+# A network without position embeddings in space draws larger frames than it learned, and rotary
+# positions go on in time; but beyond this factor nothing it draws makes sense.
+_FURTHEST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class VideoOutput:
+    """Finished videos.
+
+    Attributes:
+        frames: By output type, "uint8": array B F H W 3; "pt": float tensor B F 3 H W in [0, 1],
+            as diffusers pipelines return; "latent": scaled latents B C F H W.
+        fps: Frames per second at which they are meant to be shown, Hz.
+    """
+
+    frames: np.ndarray | Tensor
+    fps: float
+
+    def save(
+        self,
+        path: str | Path,
+        index: int = 0,
+        metadata: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        """Writes one of the videos to a file.
+
+        Args:
+            path: Ends in .mp4, .gif or .webp, or in nothing for a folder of pictures.
+            index: Which video of the batch.
+            metadata: JSON-like facts to store in the file.
+
+        Raises:
+            RequestError: The frames are not "uint8", or the file cannot be written.
+        """
+        from mutoscope.video.files import write_video
+
+        if not isinstance(self.frames, np.ndarray):
+            raise RequestError(
+                "tensors cannot be saved as a video: only output_type='uint8' can. Ask for that."
+            )
+        write_video(Path(path), self.frames[index], self.fps, metadata)
+
+
+class System(DiffusionPipeline):
+    """A cascade that turns prompts into videos; its components are flat, its stages are views.
+
+    A subclass registers its components and records in its config how it was meant to be used:
+    `num_frames`, `height`, `width`, `fps`, `steps`, `guidance_scale`, and `vocabulary`, the words
+    it was trained on (empty where any word may be used).
+    """
+
+    paper: str
+
+    @property
+    def native_size(self) -> Size:
+        """The frame size that the system was trained at."""
+        return Size(self.config.height, self.config.width)
+
+    def unknown_words(self, prompt: str) -> list[str]:
+        """Words of a prompt that the system never saw in training, in order, each once."""
+        known = set(self.config.vocabulary)
+        words = re.findall(r"[^\W_]+(?:['-][^\W_]+)*", prompt.lower()) if known else []
+        return [word for word in dict.fromkeys(words) if word not in known]
+
+    def weights_hash(self) -> str:
+        """Identity of all weights, in any precision that holds them exactly."""
+        digest = hashlib.sha256()
+        for name, module in sorted(self.components.items()):
+            if isinstance(module, nn.Module):
+                for key, tensor in sorted(module.state_dict().items()):
+                    digest.update(f"{name}.{key}{tuple(tensor.shape)}".encode())
+                    digest.update(tensor.detach().cpu().double().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def check_prompts(self, prompt: str | Sequence[str]) -> list[str]:
+        """The prompts as a list.
+
+        Raises:
+            RequestError: There are none, or one says nothing.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
+            raise RequestError(
+                "an empty prompt cannot be drawn: a prompt is a sentence that says what to show. "
+                'Write e.g. "a red star drifts left over the sea at night".'
+            )
+        return prompts
+
+    def check_num_frames(self, num_frames: int) -> int:
+        """The frame count, if the system can make it.
+
+        Raises:
+            RequestError: It is below 1 or far beyond what the system learned.
+        """
+        native = self.config.num_frames
+        if not 1 <= num_frames <= _FURTHEST * native:
+            raise RequestError(
+                f"num_frames={num_frames} cannot be made: this model makes 1 (a still) to "
+                f"{_FURTHEST * native} frames and is at its best with {native}. Use {native}."
+            )
+        return num_frames
+
+    def check_size(self, size: Size, factor: int) -> Size:
+        """The frame size, if the system can make it.
+
+        Args:
+            size: What is asked for.
+            factor: Both sides must be its multiples, in pixels.
+
+        Raises:
+            RequestError: It is not on the grid, or far beyond what the system learned.
+        """
+        native = self.native_size
+        tallest, widest = _FURTHEST * native.height, _FURTHEST * native.width
+
+        def nearest(length: int, most: int) -> int:
+            return min(max(factor, round(length / factor) * factor), most // factor * factor)
+
+        possible = Size(nearest(size.height, tallest), nearest(size.width, widest))
+        if size != possible:
+            raise RequestError(
+                f"size {size} cannot be made: height and width are multiples of {factor} up to "
+                f"{tallest}x{widest}, and {native} is best. The nearest is {possible}."
+            )
+        return size
+
+    def generators(self, seeds: Seeds, count: int) -> list[Generator]:
+        """One generator per video, on the CPU so that every machine draws the same noise.
+
+        Args:
+            seeds: The first video's seed, from which the others count up; or one seed or generator
+                per video.
+            count: How many videos.
+
+        Raises:
+            RequestError: Seeds and videos differ in number, or a seed is out of range.
+        """
+        each = list(range(seeds, seeds + count)) if isinstance(seeds, int) else list(seeds)
+        if len(each) != count:
+            raise RequestError(
+                f"{len(each)} seeds do not fit {count} prompts: each video has its own. "
+                f"Pass {count} seeds, or one number to count up from."
+            )
+        for seed in each:
+            if isinstance(seed, int) and not 0 <= seed < 2**63:
+                raise RequestError(f"seed={seed} cannot be used: seeds are 0 to 2^63 - 1. Use 0.")
+        return [s if isinstance(s, Generator) else Generator().manual_seed(s) for s in each]
+
+    def finish(self, latents: Latents, codec: LatentCodec, output_type: OutputType) -> VideoOutput:
+        """Latents to what the caller asked for; video by video, so that memory stays small.
+
+        Args:
+            latents: Scaled latents of the finished videos.
+            codec: Decodes them.
+            output_type: See `VideoOutput`.
+        """
+        if output_type == "latent":
+            return VideoOutput(latents, self.config.fps)
+        videos = [codec.decode(one).float() for one in latents.split(1)]
+        if output_type == "uint8":
+            return VideoOutput(np.concatenate([to_bytes(v) for v in videos]), self.config.fps)
+        unit = ((torch.cat(videos) + 1) / 2).clamp(0, 1)
+        return VideoOutput(rearrange(unit, "b c f h w -> b f c h w"), self.config.fps)

@@ -1,0 +1,251 @@
+"""Video files: write frames as they come, read them back, look at what a file holds."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+
+from mutoscope.errors import DataError, RequestError
+from mutoscope.types import Size
+from mutoscope.video.atomic import check_place, whole
+from mutoscope.video.frames import Frames, fit
+from mutoscope.video.pictures import (
+    PILLOW_ENDINGS,
+    read_folder,
+    read_pillow,
+    write_folder,
+    write_pillow,
+)
+
+# H.264's scale of quantisation, 0 (lossless) to 51: at 12 no eye finds the difference, and flat
+# rendered scenes still take only a few hundred kB.
+_CRF = "12"
+_LARGEST_DENOMINATOR = 1001
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file says about itself.
+
+    Attributes:
+        num_frames: How many frames it holds.
+        height: Pixels.
+        width: Pixels.
+        fps: Frames per second, Hz.
+        metadata: What `write_video` was told to store; empty for other people's files.
+    """
+
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    metadata: Mapping[str, object]
+
+    @property
+    def seconds(self) -> float:
+        """How long it plays."""
+        return self.num_frames / self.fps
+
+
+def check_target(path: Path, fps: float) -> None:
+    """Finds out whether `write_video` can write to `path`, before the work that it is for.
+
+    Args:
+        path: Where the video shall lie; its folder is made if it does not exist.
+        fps: Frames per second, Hz.
+
+    Raises:
+        RequestError: The ending is not known, the place cannot be written, or no video has that
+            frame rate.
+    """
+    if path.suffix.lower() not in (".mp4", ".gif", ".webp", ".png", ""):
+        raise RequestError(
+            f"{path.name} cannot be written: possible endings are .mp4, .gif, .webp, .png for a "
+            "still, and none for a folder of pictures. Use .mp4 for a video that plays anywhere."
+        )
+    if not 0 < fps <= 1000:
+        raise RequestError(f"fps={fps:g} cannot be shown: possible is 0 to 1000. Use e.g. 8.")
+    check_place(path)
+
+
+def write_video(
+    path: Path, frames: Iterable[np.ndarray], fps: float, metadata: Mapping[str, object]
+) -> None:
+    """Writes a video that plays in a browser, an animation, or a folder of numbered pictures.
+
+    The ending of `path` says which: .mp4 (H.264, yuv420p), .gif, .webp, .png (one frame only), or
+    none for a folder of PNG files. MP4 is encoded frame by frame, so a long video needs no more
+    memory than a short one. The file appears whole or not at all.
+
+    Args:
+        path: Where it shall lie; missing folders are made.
+        frames: Pictures, uint8 H W 3, one after the other, all of one size.
+        fps: Frames per second, Hz, above 0.
+        metadata: JSON-like facts to store inside the file.
+
+    Raises:
+        RequestError: Unknown ending, no frames, an fps that is not above 0, odd height or width
+            for MP4, or a place that cannot be written.
+    """
+    check_target(path, fps)
+    text = json.dumps(dict(metadata), sort_keys=True)
+    write = write_folder if path.suffix == "" else write_pillow
+    with whole(path) as draft:
+        (_write_mp4 if path.suffix.lower() == ".mp4" else write)(draft, frames, fps, text)
+
+
+def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float, text: str) -> None:
+    pictures = iter(frames)
+    first = next(pictures, None)
+    if first is None:
+        raise RequestError("a video of 0 frames cannot be written. Give at least 1 frame.")
+    height, width = first.shape[:2]
+    if height % 2 or width % 2:
+        raise RequestError(
+            f"{height}x{width} frames cannot be written as .mp4: H.264 needs even numbers. "
+            "Use an even size, or write .webp."
+        )
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        container.metadata["comment"] = text  # the free text that MP4 keeps
+        rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": _CRF})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.thread_count = 1  # the file's bytes then depend on the frames alone
+        for picture in chain([first], pictures):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def read_frames(path: Path) -> tuple[Frames, float]:
+    """All frames of a video, and its frame rate.
+
+    Args:
+        path: A video file, or a folder of pictures that `write_video` made.
+
+    Returns:
+        The frames as uint8 F H W 3, and frames per second.
+
+    Raises:
+        DataError: There is no such file, it is damaged, or it holds no pictures.
+    """
+    with _readable(path):
+        if path.is_dir():
+            return read_folder(path)[:2]
+        if path.suffix.lower() in PILLOW_ENDINGS:
+            return read_pillow(path)[:2]
+        with av.open(str(path)) as container:
+            stream = _video_stream(container, path)
+            frames = [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
+            if len(frames) < max(stream.frames, 1):
+                raise DataError(
+                    f"{path} is damaged: it ends after {len(frames)} of {stream.frames} frames. "
+                    "Fetch or make it again."
+                )
+            return np.stack(frames), _rate(stream)
+
+
+def read_clip(path: Path, *, start: float, num_frames: int, fps: float, size: Size) -> Frames:
+    """Frames of a part of a video, at any rate and size.
+
+    At each wanted moment the frame is taken that a player would show; the middle is cut out at the
+    aspect ratio of `size` and scaled.
+
+    Args:
+        path: A video file.
+        start: When the clip begins, in seconds from the beginning.
+        num_frames: How many frames, at least 1.
+        fps: Frames per second wanted, Hz; may differ from the file's.
+        size: Height and width wanted.
+
+    Raises:
+        DataError: There is no such file, it is damaged, or it ends before the clip does.
+    """
+    with _readable(path), av.open(str(path)) as container:
+        stream = _video_stream(container, path)
+        origin = float((stream.start_time or 0) * stream.time_base)
+        # A frame that begins within a tenth of its length of the moment counts as begun.
+        slack = 0.1 / _rate(stream)
+        moments = [origin + start + index / fps + slack for index in range(num_frames)]
+        container.seek(int(moments[0] / stream.time_base), stream=stream)
+        chosen: list[np.ndarray] = []
+        shown: av.VideoFrame | None = None
+        for frame in container.decode(stream):
+            while shown and len(chosen) < num_frames and frame.time > moments[len(chosen)]:
+                chosen.append(fit(shown.to_ndarray(format="rgb24")[None], size)[0])
+            if len(chosen) == num_frames:
+                break
+            shown = frame
+        else:
+            end = shown.time + 1 / _rate(stream) if shown else origin
+            while shown and len(chosen) < num_frames and end > moments[len(chosen)]:
+                chosen.append(fit(shown.to_ndarray(format="rgb24")[None], size)[0])
+        if len(chosen) < num_frames:
+            raise DataError(
+                f"{path} ends before {num_frames} frames at {fps:g} fps from {start:g} s: it gave "
+                f"{len(chosen)}. Start earlier or take fewer."
+            )
+        return np.stack(chosen)
+
+
+def probe(path: Path) -> VideoInfo:
+    """What a video file holds: size, frame count, frame rate, and how it was made.
+
+    Args:
+        path: A video file, or a folder of pictures that `write_video` made.
+
+    Raises:
+        DataError: There is no such file, or it is not a video.
+    """
+    with _readable(path):
+        if path.is_dir() or path.suffix.lower() in PILLOW_ENDINGS:
+            frames, fps, text = read_folder(path) if path.is_dir() else read_pillow(path)
+            num_frames, height, width, _ = frames.shape
+            return VideoInfo(num_frames, height, width, fps, _metadata(text))
+        with av.open(str(path)) as container:
+            stream = _video_stream(container, path)
+            # Some containers do not count their frames; each packet of video holds one.
+            count = stream.frames or sum(p.size > 0 for p in container.demux(stream))
+            text = container.metadata.get("comment", "")
+            return VideoInfo(count, stream.height, stream.width, _rate(stream), _metadata(text))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns every way in which reading can fail into one DataError."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist. Give the path of a video file.")
+    try:
+        yield
+    except DataError:
+        raise
+    except (av.FFmpegError, OSError, ValueError, KeyError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"{path} cannot be read as a video: {reason}. Give an mp4, webm, mov, gif or webp "
+            "file, or a folder of pictures that mutoscope wrote."
+        ) from error
+
+
+def _video_stream(container: "av.container.InputContainer", path: Path) -> "av.VideoStream":
+    if not container.streams.video:
+        raise DataError(f"{path} holds no pictures, only sound. Give a video file.")
+    return container.streams.video[0]
+
+
+def _rate(stream: "av.VideoStream") -> float:
+    return float(stream.average_rate or stream.guessed_rate)
+
+
+def _metadata(text: str) -> Mapping[str, object]:
+    try:
+        found = json.loads(text)
+    except ValueError:  # somebody else's comment
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,74 @@
+"""Range and layout of frames: uint8 F H W C in files, float B C F H W in the package."""
+
+import hashlib
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from PIL import Image
+
+from mutoscope.types import Size, Video
+
+Frames = UInt8[ndarray, "F H W 3"]
+
+
+def to_floats(frames: Frames) -> Float[torch.Tensor, "3 F H W"]:
+    """Maps 0..255 linearly onto [-1, 1] and puts the channels first.
+
+    Args:
+        frames: One clip, F H W 3.
+
+    Returns:
+        The clip as float32; `to_bytes` gives back exactly the same frames.
+    """
+    floats = torch.from_numpy(np.ascontiguousarray(frames)).to(torch.float32) / 127.5 - 1.0
+    return rearrange(floats, "f h w c -> c f h w")
+
+
+def to_bytes(video: Video) -> UInt8[ndarray, "B F H W 3"]:
+    """Maps [-1, 1] onto 0..255, the nearest integer, values outside cut off.
+
+    Args:
+        video: Pixels, B 3 F H W.
+    """
+    scaled = (video.detach().to("cpu", torch.float32).clamp(-1.0, 1.0) + 1.0) * 127.5
+    return rearrange(scaled.round().to(torch.uint8), "b c f h w -> b f h w c").numpy()
+
+
+def fingerprint(frames: Frames) -> str:
+    """SHA-256 of the raw frames and their shape, as hexadecimal digits.
+
+    Args:
+        frames: One clip, F H W 3; one bit changed or one frame moved gives another hash.
+    """
+    digest = hashlib.sha256(repr(frames.shape).encode())
+    digest.update(np.ascontiguousarray(frames).tobytes())
+    return digest.hexdigest()
+
+
+def resize(frames: Frames, size: Size) -> UInt8[ndarray, "F h w 3"]:
+    """Each frame at `size`, Lanczos-filtered; the aspect ratio is the caller's business.
+
+    Args:
+        frames: One clip, F H W 3.
+        size: Height and width wanted, in pixels.
+    """
+    wanted = (size.width, size.height)
+    pictures = (Image.fromarray(frame) for frame in frames)
+    return np.stack([np.asarray(p.resize(wanted, Image.Resampling.LANCZOS)) for p in pictures])
+
+
+def fit(frames: Frames, size: Size) -> UInt8[ndarray, "F h w 3"]:
+    """The middle of each frame at the aspect ratio of `size`, scaled to it.
+
+    Args:
+        frames: One clip, F H W 3.
+        size: Height and width wanted, in pixels.
+    """
+    height, width = frames.shape[1:3]
+    scale = min(height / size.height, width / size.width)
+    tall, wide = round(size.height * scale), round(size.width * scale)
+    top, left = (height - tall) // 2, (width - wide) // 2
+    return resize(frames[:, top : top + tall, left : left + wide], size)

@@ -1,0 +1,95 @@
+"""Animations and numbered pictures: clips that Pillow reads and writes."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageSequence
+from PIL.PngImagePlugin import PngInfo
+
+from mutoscope.errors import RequestError
+from mutoscope.video.frames import Frames
+
+# EXIF's ImageDescription: the one free text that WebP keeps.
+_DESCRIPTION = 0x010E
+_NOTE = "video.json"
+
+PILLOW_ENDINGS = (".gif", ".webp", ".png")
+
+
+def write_pillow(path: Path, frames: Iterable[np.ndarray], fps: float, text: str) -> None:
+    """Writes an endless .gif (256 colours a frame) or .webp (lossless), or one picture as .png.
+
+    Args:
+        path: Where; the ending chooses.
+        frames: Pictures, uint8 H W 3.
+        fps: Hz; both formats keep whole milliseconds or hundredths of a second.
+        text: Stored as the file's comment.
+
+    Raises:
+        RequestError: No frames, or more than one for a .png.
+    """
+    first, *rest = _pictures(frames)
+    if path.suffix.lower() == ".png":
+        if rest:
+            raise RequestError(
+                f"{1 + len(rest)} frames cannot be written as .png, which holds one picture. "
+                "Leave the ending out for a folder of pictures, or use .mp4."
+            )
+        about = PngInfo()
+        about.add_text("comment", text)
+        first.save(path, pnginfo=about)
+        return
+    kind: dict[str, Any] = {"comment": text.encode()}
+    if path.suffix.lower() == ".webp":
+        exif = Image.Exif()
+        exif[_DESCRIPTION] = text
+        kind = {"exif": exif, "lossless": True}
+    milliseconds = round(1000 / fps)
+    first.save(path, save_all=True, append_images=rest, duration=milliseconds, loop=0, **kind)
+
+
+def read_pillow(path: Path) -> tuple[Frames, float, str]:
+    """Frames, frames per second and stored text of a .gif, .webp or .png."""
+    with Image.open(path) as picture:
+        frames = np.stack([np.array(f.convert("RGB")) for f in ImageSequence.Iterator(picture)])
+        duration = float(picture.info.get("duration") or 100)
+        comment = picture.info.get("comment", b"")
+        text = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+        text = text or str(picture.getexif().get(_DESCRIPTION, ""))
+    return frames, 1000 / duration, text
+
+
+def write_folder(folder: Path, frames: Iterable[np.ndarray], fps: float, text: str) -> None:
+    """Writes 0000.png, 0001.png, ... and a note that holds the frame rate and `text`.
+
+    Args:
+        folder: Made new.
+        frames: Pictures, uint8 H W 3.
+        fps: Hz.
+        text: A JSON object.
+    """
+    folder.mkdir()
+    for index, picture in enumerate(_pictures(frames)):
+        picture.save(folder / f"{index:04d}.png")
+    note = {"fps": fps, "metadata": json.loads(text)}
+    (folder / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+
+
+def read_folder(folder: Path) -> tuple[Frames, float, str]:
+    """Frames, frames per second and stored text of a folder that `write_folder` made."""
+    note: Mapping[str, object] = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+    pictures = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as picture:
+            pictures.append(np.asarray(picture))
+    return np.stack(pictures), float(str(note["fps"])), json.dumps(note["metadata"])
+
+
+def _pictures(frames: Iterable[np.ndarray]) -> list[Image.Image]:
+    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
+    if not pictures:
+        raise RequestError("a video of 0 frames cannot be written. Give at least 1 frame.")
+    return pictures

@@ -1,0 +1,149 @@
+"""Every mistake is one clear line, an exit code that is not 0, no traceback and no half file."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mutoscope.video.files import read_frames, write_video
+from tests.cli.conftest import Result
+from tests.systems.test_load import lose_component, truncate
+from tests.video.test_files import clip
+
+Run = Callable[..., Result]
+
+
+def assert_one_line(result: Result, code: int, words: str) -> None:
+    assert result.code == code, result
+    assert result.out == ""
+    assert result.err.startswith("mutoscope: ")
+    assert result.err.count("\n") == 1
+    assert words in result.err
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([""], 1, "an empty prompt cannot be drawn"),
+        (["   "], 1, "an empty prompt cannot be drawn"),
+        ([], 1, "an empty prompt cannot be drawn"),
+        (["star", "--prompts", "none.txt"], 1, "none.txt cannot be read: No such file"),
+        (["star", "--size", "17x24"], 1, "The nearest is 16x24"),
+        (["star", "--size", "huge"], 1, "a size is HEIGHTxWIDTH"),
+        (["star", "--size", "0x0"], 1, "a size is HEIGHTxWIDTH"),
+        (["star", "--num-frames", "0"], 1, "num_frames=0 cannot be made"),
+        (["star", "--num-frames", "-3"], 1, "num_frames=-3 cannot be made"),
+        (["star", "--num-frames", "10000"], 1, "num_frames=10000 cannot be made"),
+        (["star", "--num-frames", "some"], 2, "num-frames"),
+        (["star", "--still", "--num-frames", "4"], 1, "--still is 1 frame"),
+        (["star", "--out", "v.png"], 1, "v.png cannot hold 4 frames"),
+        (["star", "--num-videos", "0"], 1, "makes nothing"),
+        (["star", "--steps", "0"], 1, "steps=0"),
+        (["star", "--guidance", "-2"], 1, "guidance scale -2"),
+        (["star", "--seed", "-1"], 1, "seed=-1"),
+        (["star", "--fps", "0"], 1, "fps=0"),
+        (["star", "--out", "v.avi"], 1, "possible endings are .mp4"),
+        (["star", "--out", "/proc/new/v.mp4"], 1, "cannot be written"),
+        (["star", "--out", f"{__file__}/v.mp4"], 1, "is a file, not a folder"),
+        (["star", "--out", "/tmp"], 1, "a folder of that name is in the way"),
+        (["star", "--device", "abacus"], 1, "device 'abacus' cannot be used here"),
+        (["star", "--dtype", "fp8"], 1, "possible are fp32, bf16, fp16"),
+        (["star", "--model", "nope"], 1, "one of lavie-mini"),
+        (["star", "--stepz", "3"], 2, "--stepz"),
+    ],
+)
+def test_generate(run: Run, tiny_folder: Path, arguments: list[str], code: int, words: str) -> None:
+    model = [] if "--model" in arguments else ["--model", tiny_folder]
+    assert_one_line(run("generate", *arguments, *model), code, words)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"), [(truncate, "cannot be loaded"), (lose_component, "vae")]
+)
+def test_damaged_models(
+    run: Run, copy_of_tiny: Callable[[], Path], damage: Callable[[Path], None], words: str
+) -> None:
+    folder = copy_of_tiny()
+    damage(folder)
+    assert_one_line(run("generate", "star", "--model", folder), 1, words)
+
+
+def test_a_folder_of_another_model_class(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    result = run("generate", "star", "--model", tmp_path / "other")
+    assert_one_line(result, 1, "holds a FluxPipeline")
+
+
+@pytest.mark.parametrize("command", ["inspect", "replay"])
+def test_files_that_are_no_videos(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    assert_one_line(run(command, "none.mp4"), 1, "none.mp4 does not exist")
+    assert_one_line(run(command, tmp_path / "text.mp4"), 1, "cannot be read as a video")
+
+
+def test_replay_of_somebody_elses_video(run: Run, tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", clip(), 8.0, {"made_by": "me"})
+    assert_one_line(run("replay", tmp_path / "v.mp4"), 1, "does not say how it was made")
+
+
+@pytest.mark.parametrize(
+    "recipe", ["nope:lavie", "mini:nope", "mini", "", ":", "os:getcwd", "a b:c"]
+)
+def test_train_lists_the_recipes_that_exist(run: Run, recipe: str) -> None:
+    assert_one_line(run("train", recipe, "--out", "run"), 1, "mini:")
+
+
+def test_no_such_command(run: Run) -> None:
+    assert_one_line(run("generat", "star"), 2, "No such command 'generat'")
+
+
+def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "from mutoscope.cli.main import main; main(sys.argv[1:])"
+    )
+    arguments = ["generate", "star", "--model", str(tiny_folder), "--out", "v.webp"]
+    arguments += ["--size", "64x96", "--steps", "1"]
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        "mutoscope: v.webp cannot be written: File too large. Choose another place or make room.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c(tiny_folder: Path, tmp_path: Path) -> None:
+    arguments = ["generate", "star", "--model", str(tiny_folder), "--out", "v.mp4"]
+    arguments += ["--steps", "20", "--num-videos", "10000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mutoscope.cli.main", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline().startswith("v-0000.mp4")  # it is at work on the second
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert error == "mutoscope: stopped by Ctrl-C; nothing half-finished was left behind.\n"
+    for path in tmp_path.iterdir():
+        assert read_frames(path)[0].shape == (4, 16, 24, 3)

@@ -1,0 +1,120 @@
+"""`generate`, `inspect` and `replay`: one sentence to a file, and the same frames again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from mutoscope.systems.lavie import LaVie
+from mutoscope.video.files import probe, read_frames
+from tests.cli.conftest import Result
+
+PROMPT = "a red star drifts left"
+Run = Callable[..., Result]
+
+
+def test_a_sentence_becomes_a_video_named_after_it(run: Run, tiny_folder: Path) -> None:
+    result = run("generate", PROMPT, "--model", tiny_folder, "--seed", 7)
+    assert result.code == 0
+    assert result.err == ""
+    assert result.out.startswith("a-red-star-drifts-left-7.mp4  (4 frames 16x24, seed 7, ")
+    info = probe(Path("a-red-star-drifts-left-7.mp4"))
+    assert (info.num_frames, info.height, info.width, info.fps) == (4, 16, 24, 8.0)
+
+
+def test_the_file_holds_the_frames_that_python_gives(
+    run: Run, tiny_folder: Path, tiny_system: LaVie
+) -> None:
+    assert run("generate", PROMPT, "--model", tiny_folder, "--seed", 7, "--out", "v.webp").code == 0
+    frames, _ = read_frames(Path("v.webp"))
+    assert np.array_equal(frames, tiny_system(PROMPT, seeds=7).frames[0])
+
+
+def test_every_option_reaches_the_video(run: Run, tiny_folder: Path) -> None:
+    options = (
+        "--negative night --steps 2 --guidance 3 --size 20x32 --num-frames 6 --fps 12 --seed 5 "
+        "--device cpu --dtype fp32"
+    )
+    result = run("generate", PROMPT, "--model", tiny_folder, "--out", "v.mp4", *options.split())
+    assert result.code == 0
+    info = json.loads(run("inspect", "v.mp4").out)
+    assert (info["num_frames"], info["height"], info["width"]) == (6, 20, 32)
+    assert info["fps"] == 12.0
+    settings = info["made"]["settings"]
+    assert settings.pop("threads") >= 1
+    assert settings == {
+        "model": str(tiny_folder.resolve()),
+        "prompt": PROMPT,
+        "negative": "night",
+        "seed": 5,
+        "num_frames": 6,
+        "height": 20,
+        "width": 32,
+        "steps": 2,
+        "guidance": 3.0,
+        "device": "cpu",
+        "dtype": "fp32",
+    }
+    assert set(info["made"]) == {
+        "settings", "frames_sha256", "weights", "mutoscope", "package", "versions", "machine",
+    }  # fmt: skip
+
+
+def test_several_prompts_and_seeds_and_their_sheet(run: Run, tiny_folder: Path) -> None:
+    Path("more.txt").write_text("a blue circle\n\n")
+    result = run(
+        "generate", PROMPT, "--prompts", "more.txt", "--num-videos", 2, "--model", tiny_folder,
+        "--out", "new/v.mp4", "--sheet",
+    )  # fmt: skip
+    assert result.code == 0
+    names = sorted(p.name for p in Path("new").iterdir())
+    assert names == ["v-0-sheet.png", "v-0.mp4", "v-1.mp4", "v-2.mp4", "v-3.mp4"]
+    made = [probe(Path("new") / f"v-{i}.mp4").metadata["settings"] for i in range(4)]
+    assert [(m["prompt"], m["seed"]) for m in made] == [
+        (PROMPT, 0), (PROMPT, 1), ("a blue circle", 0), ("a blue circle", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("out", ["v.mp4", "v.gif", "v.webp", "folder"])
+def test_replay_is_exact_in_every_format(run: Run, tiny_folder: Path, out: str) -> None:
+    assert run("generate", PROMPT, "--model", tiny_folder, "--out", out).code == 0
+    result = run("replay", out)
+    assert result.code == 0
+    assert result.out.startswith("identical: 4 frames")
+
+
+def test_replay_of_one_of_many_is_exact(run: Run, tiny_folder: Path) -> None:
+    run("generate", PROMPT, "--model", tiny_folder, "--num-videos", 3, "--out", "v.mp4")
+    assert run("replay", "v-2.mp4").code == 0
+
+
+def test_replay_with_other_weights_says_so_and_how_far(
+    run: Run, copy_of_tiny: Callable[[], Path]
+) -> None:
+    folder = copy_of_tiny()
+    run("generate", PROMPT, "--model", folder, "--out", "v.webp")
+    file = folder / "base" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["conv_out.weight"] *= 1.1
+    save_file(weights, file, {"format": "pt"})
+    result = run("replay", "v.webp")
+    assert result.code == 1
+    assert result.out.startswith("different: on average ")
+    assert "changed since: weights" in result.out
+
+
+def test_a_still_is_a_picture_of_the_same_network(run: Run, tiny_folder: Path) -> None:
+    assert run("generate", PROMPT, "--model", tiny_folder, "--still", "--out", "s.png").code == 0
+    with Image.open("s.png") as picture:
+        assert picture.size == (24, 16)
+    assert run("replay", "s.png").code == 0
+
+
+def test_words_it_never_learned_are_named(run: Run, tiny_folder: Path) -> None:
+    result = run("generate", "a red zebra in the sea", "--model", tiny_folder, "--out", "v.mp4")
+    assert result.code == 0
+    assert result.err == "mutoscope: the model never learned 'zebra', 'in'; it will guess.\n"

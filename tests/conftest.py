@@ -1,0 +1,94 @@
+"""Tiny real components, built from seeds and small enough to run anywhere; no network, no mocks."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from mutoscope.diffusion.process import VariancePreserving
+from mutoscope.encoding.text import train_tokenizer
+from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.systems.lavie import LaVie
+
+SENTENCE = "a red blue star circle drifts left right over the sea at night"
+
+
+def build_tiny_system() -> LaVie:
+    """A LaVie of random weights that makes 4 frames of 16x24 pixels in milliseconds."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tokenizer = train_tokenizer([SENTENCE] * 4, vocabulary_size=400)
+        text = CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=32,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        vae = AutoencoderKL(
+            block_out_channels=(8, 16),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            latent_channels=4,
+            norm_num_groups=4,
+            layers_per_block=1,
+            scaling_factor=0.5,
+        )
+        base = VideoUNet(
+            block_out_channels=(32, 64),
+            layers_per_block=1,
+            attention_levels=(False, True),
+            num_attention_heads=2,
+            cross_attention_dim=32,
+            norm_num_groups=8,
+        )
+        # Layers that start as the identity would hide it if text or time had no effect.
+        for parameter in base.parameters():
+            if not parameter.any():
+                torch.nn.init.normal_(parameter, std=0.1)
+        return LaVie(
+            text_encoder=CLIPTextModel(text).eval(),
+            tokenizer=tokenizer,
+            vae=vae.eval(),
+            base=base.eval(),
+            scheduler=VariancePreserving().scheduler(),
+            num_frames=4,
+            height=16,
+            width=24,
+            fps=8.0,
+            steps=3,
+            guidance_scale=2.0,
+            vocabulary=SENTENCE.split(),
+        )
+
+
+@pytest.fixture(scope="session")
+def tiny_system() -> LaVie:
+    """A tiny LaVie; read-only, shared by all tests."""
+    return build_tiny_system()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny LaVie as `save_pretrained` writes it; read-only, shared by all tests."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny_system.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copy_of_tiny(tiny_folder: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Makes a private copy of the tiny LaVie's folder, to be damaged."""
+
+    def copy() -> Path:
+        return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+
+    return copy

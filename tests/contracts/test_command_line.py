@@ -1,0 +1,24 @@
+"""The command line is a promise: options are added on purpose, and none goes away unseen."""
+
+import typer.main
+
+from mutoscope.cli.main import app
+
+FROZEN = {
+    "generate": (
+        "prompt --model --out --prompts --negative --seed --num-videos --steps --guidance --size "
+        "--num-frames --still --fps --sheet --device --dtype"
+    ),
+    "replay": "file",
+    "inspect": "file",
+    "train": "recipe --out --data --device --minutes --dry-run",
+}
+
+
+def test_commands_and_options_are_the_frozen_ones() -> None:
+    group = typer.main.get_command(app)
+    found = {
+        name: " ".join(option.opts[0] for option in command.params if option.opts[0] != "--help")
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }
+    assert found == FROZEN

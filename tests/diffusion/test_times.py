@@ -1,0 +1,63 @@
+"""Distributions of training times."""
+
+import pytest
+import torch
+from torch import Generator
+
+from mutoscope.diffusion.times import LogitNormalTimes, TimeDraw, UniformTimes
+from mutoscope.errors import RequestError
+
+MANY = 40_000
+
+
+def draw(times: TimeDraw, seed: int = 0, batch: int = MANY) -> torch.Tensor:
+    return times.draw(batch, Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("times", [UniformTimes(), LogitNormalTimes(whole=True)], ids=repr)
+def test_whole_times_are_the_thousand_steps(times: TimeDraw) -> None:
+    drawn = draw(times)
+    assert drawn.dtype == torch.float32
+    assert torch.equal(drawn, drawn.round())
+    assert drawn.min() >= 0
+    assert drawn.max() <= 999
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_uniform_times_fill_every_tenth_alike(whole: bool) -> None:
+    drawn = draw(UniformTimes(whole=whole))
+    counts = torch.histc(drawn, bins=10, min=0, max=1000)
+    # Five standard deviations of a binomial count.
+    assert (counts - MANY / 10).abs().max() < 5 * (MANY * 0.1 * 0.9) ** 0.5
+    if whole:
+        assert len(drawn.unique()) == 1000
+
+
+def test_real_times_are_not_whole() -> None:
+    drawn = draw(UniformTimes(whole=False))
+    assert (drawn != drawn.round()).float().mean() > 0.95
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-1.0, 0.5), (2.0, 2.0)])
+def test_logit_normal_times_have_a_normal_logit(mean: float, std: float) -> None:
+    logit = torch.logit(draw(LogitNormalTimes(mean, std)) / 1000)
+    assert abs(float(logit.mean()) - mean) < 5 * std / MANY**0.5
+    assert abs(float(logit.std()) / std - 1) < 0.02
+
+
+def test_no_draw_reaches_1000() -> None:
+    assert draw(LogitNormalTimes(mean=60.0)).max() < 1000
+    assert draw(LogitNormalTimes(mean=60.0, whole=True)).max() == 999
+
+
+@pytest.mark.parametrize("times", [UniformTimes(), LogitNormalTimes()], ids=repr)
+def test_draws_come_from_the_generator_alone(times: TimeDraw) -> None:
+    state = torch.get_rng_state()
+    assert torch.equal(draw(times, 7), draw(times, 7))
+    assert not torch.equal(draw(times, 7), draw(times, 8))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_spread_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"std=0\.0 spreads no times"):
+        LogitNormalTimes(std=0.0)

@@ -1,0 +1,154 @@
+"""What a denoiser is told: leaving out, dropping at random, stacking."""
+
+import pytest
+import torch
+from torch import Generator
+
+from mutoscope.encoding.condition import Condition
+from mutoscope.errors import RequestError
+
+
+def condition(
+    batch: int = 3, *, length: int = 5, null_length: int = 5, seed: int = 0, frames: bool = False
+) -> Condition:
+    generator = Generator().manual_seed(seed)
+    return Condition(
+        text=torch.randn(batch, length, 4, generator=generator),
+        text_mask=torch.arange(length).expand(batch, -1) < length - 1,
+        null_text=torch.randn(batch, null_length, 4, generator=generator),
+        null_mask=torch.arange(null_length).expand(batch, -1) < 2,
+        frames=torch.randn(batch, 2, 6, 4, 4, generator=generator) if frames else None,
+        frame_mask=torch.arange(6).expand(batch, -1) < 2 if frames else None,
+    )
+
+
+def test_without_text_is_the_null_text_and_nothing_else_changes() -> None:
+    told = condition(frames=True)
+    left = told.without("text")
+    assert torch.equal(left.text, told.null_text)
+    assert torch.equal(left.text_mask, told.null_mask)
+    assert left.frames is told.frames
+    assert left.frame_mask is told.frame_mask
+
+
+@pytest.mark.parametrize(("length", "null_length"), [(5, 2), (2, 5)])
+def test_without_text_pads_the_shorter_of_two_texts(length: int, null_length: int) -> None:
+    told = condition(length=length, null_length=null_length)
+    left = told.without("text")
+    assert left.text.shape == (3, 5, 4)
+    assert torch.equal(left.text[:, :null_length], told.null_text)
+    assert left.text_mask.sum(dim=1).tolist() == [2, 2, 2]
+
+
+def test_without_frames_knows_no_frame_but_still_stacks() -> None:
+    told = condition(frames=True)
+    left = told.without("frames")
+    assert left.frame_mask is not None
+    assert not left.frame_mask.any()
+    assert Condition.stack([told, left]).batch_size == 6
+    assert torch.equal(left.text, told.text)
+
+
+def test_without_nothing_is_the_same() -> None:
+    told = condition()
+    assert told.without() is told
+    assert told.without("frames") is told
+
+
+def test_drop_is_per_sample_and_as_often_as_asked() -> None:
+    told = condition(batch=2000)
+    left = told.drop({"text": 0.3}, Generator().manual_seed(0))
+    gone = (left.text == told.null_text).all(dim=(1, 2))
+    stayed = (left.text == told.text).all(dim=(1, 2))
+    assert torch.equal(gone, ~stayed)
+    assert torch.equal(left.text_mask[gone], told.null_mask[gone])
+    assert torch.equal(left.text_mask[stayed], told.text_mask[stayed])
+    assert 0.25 < gone.float().mean() < 0.35
+
+
+def test_parts_are_dropped_independently() -> None:
+    told = condition(batch=4000, frames=True)
+    left = told.drop({"text": 0.5, "frames": 0.5}, Generator().manual_seed(0))
+    assert left.frame_mask is not None
+    text = (left.text == told.null_text).all(dim=(1, 2))
+    frames = ~left.frame_mask.any(dim=1)
+    assert 0.45 < frames.float().mean() < 0.55
+    assert 0.22 < (text & frames).float().mean() < 0.28
+
+
+def test_drop_never_and_always() -> None:
+    told = condition(batch=500)
+    assert torch.equal(told.drop({"text": 0.0}, Generator()).text, told.text)
+    assert torch.equal(told.drop({"text": 1.0}, Generator()).text, told.null_text)
+
+
+def test_each_caption_of_a_clip_with_images_is_dropped_on_its_own() -> None:
+    generator = Generator().manual_seed(0)
+    told = Condition(
+        text=torch.randn(500, 5, 3, 4, generator=generator),
+        text_mask=torch.ones(500, 5, 3, dtype=torch.bool),
+        null_text=torch.zeros(500, 5, 3, 4),
+        null_mask=torch.zeros(500, 5, 3, dtype=torch.bool),
+    )
+    gone = ~told.drop({"text": 0.5}, generator).text_mask.any(dim=2)
+    assert 0.45 < gone.float().mean() < 0.55
+    assert 0 < gone.all(dim=1).float().mean() < 0.1
+
+
+def test_drop_draws_from_the_generator_alone_whatever_the_probability() -> None:
+    told = condition(batch=50)
+    first, second = Generator().manual_seed(3), Generator().manual_seed(3)
+    told.drop({"text": 0.0}, first)
+    told.drop({"text": 0.9}, second)
+    assert torch.equal(first.get_state(), second.get_state())
+
+
+def test_stack_keeps_every_row_and_pads_with_masked_zeros() -> None:
+    short, long = condition(2, length=3, seed=1), condition(3, length=6, null_length=2, seed=2)
+    both = Condition.stack([short, long])
+    assert both.batch_size == 5
+    assert torch.equal(both.text[:2, :3], short.text)
+    assert torch.equal(both.text[2:], long.text)
+    assert not both.text[:2, 3:].any()
+    assert torch.equal(both.text_mask[:2, :3], short.text_mask)
+    assert not both.text_mask[:2, 3:].any()
+    assert torch.equal(both.null_text[:2], short.null_text)
+    assert not both.null_mask[2:, 2:].any()
+    assert both.frames is None
+
+
+def test_stack_joins_known_frames() -> None:
+    first, second = condition(1, frames=True, seed=1), condition(2, frames=True, seed=2)
+    both = Condition.stack([first, second])
+    assert both.frames is not None
+    assert torch.equal(both.frames[1:], second.frames)
+    assert both.frame_mask is not None
+    assert both.frame_mask.sum().item() == 6
+
+
+def test_to_moves_every_tensor() -> None:
+    moved = condition(frames=True).to("meta")
+    assert {each.device.type for each in vars(moved).values()} == {"meta"}
+    assert condition().to("meta").frames is None
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    told = condition()
+    with pytest.raises(RequestError, match="pose cannot be left out of a condition: its parts are"):
+        told.without("text", "pose")
+    with pytest.raises(RequestError, match="sound cannot be left out"):
+        told.drop({"sound": 0.1}, Generator())
+    with pytest.raises(RequestError, match=r"text cannot be dropped with probability 1\.5"):
+        told.drop({"text": 1.5}, Generator())
+    with pytest.raises(RequestError, match="no conditions cannot be stacked"):
+        Condition.stack([])
+    with pytest.raises(RequestError, match="with and without known frames cannot be stacked"):
+        Condition.stack([told, condition(frames=True)])
+    with pytest.raises(RequestError, match="frames or frame_mask but not the other"):
+        Condition(
+            text=told.text,
+            text_mask=told.text_mask,
+            null_text=told.null_text,
+            null_mask=told.null_mask,
+            frame_mask=torch.ones(3, 6, dtype=torch.bool),
+        )

@@ -1,0 +1,144 @@
+"""Saved folders come back bit for bit; whatever is wrong with one is said in one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import mutoscope
+from mutoscope.errors import ModelError
+from mutoscope.systems.lavie import LaVie
+from mutoscope.systems.load import load
+
+WEIGHTS = "base/diffusion_pytorch_model.safetensors"
+
+
+def test_a_saved_system_comes_back_whole(tiny_system: LaVie, tiny_folder: Path) -> None:
+    loaded = mutoscope.load(tiny_folder)
+    assert type(loaded) is LaVie
+    assert loaded.config.vocabulary == tiny_system.config.vocabulary
+    assert loaded.weights_hash() == tiny_system.weights_hash()
+    assert np.array_equal(loaded("a red star").frames, tiny_system("a red star").frames)
+    again = LaVie.from_pretrained(tiny_folder)
+    assert again.weights_hash() == tiny_system.weights_hash()
+
+
+def test_weights_run_in_the_precision_asked_for_whatever_they_are_stored_in(
+    tiny_system: LaVie, tiny_folder: Path, tmp_path: Path
+) -> None:
+    half = load(tiny_folder, dtype=torch.float16)
+    assert {p.dtype for p in half.base.parameters()} == {torch.float16}
+    half.save_pretrained(tmp_path / "half")
+    full = load(tmp_path / "half")
+    for module in (full.base, full.vae, full.text_encoder):
+        assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert full.weights_hash() == half.weights_hash() != tiny_system.weights_hash()
+    assert full("a red star").frames.shape == (1, 4, 16, 24, 3)
+
+
+def test_a_changed_weight_changes_the_hash(copy_of_tiny: Callable[[], Path]) -> None:
+    folder = copy_of_tiny()
+    before = load(folder).weights_hash()
+    weights = load_file(folder / WEIGHTS)
+    weights["conv_in.bias"][0] += 1e-3
+    save_file(weights, folder / WEIGHTS, {"format": "pt"})
+    assert load(folder).weights_hash() != before
+
+
+def truncate(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:100_000])
+
+
+def corrupt(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(b"\x07" * 5000)
+
+
+def truncate_text_encoder(folder: Path) -> None:
+    file = folder / "text_encoder" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:10_000])
+
+
+def lose_weights(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+
+
+def pickled_weights_only(folder: Path) -> None:
+    torch.save(load_file(folder / WEIGHTS), folder / "base" / "diffusion_pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
+def lose_component(folder: Path) -> None:
+    shutil.rmtree(folder / "vae")
+
+
+def change_tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        weights = load_file(folder / WEIGHTS)
+        change(weights)
+        save_file(weights, folder / WEIGHTS, {"format": "pt"})
+
+    return damage
+
+
+def write_index(text: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / "model_index.json").write_text(text)
+
+    return damage
+
+
+def break_config(folder: Path) -> None:
+    (folder / "base" / "config.json").write_text('{"in_channels": ')
+
+
+def break_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer" / "tokenizer.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (truncate, "cannot be loaded"),
+        (corrupt, "cannot be loaded"),
+        (truncate_text_encoder, "cannot be loaded"),
+        (lose_weights, "no file named"),
+        (pickled_weights_only, "no file named"),
+        (lose_component, r"its vae \(AutoencoderKL\) is missing"),
+        (change_tensors(lambda w: w.pop("conv_in.bias")), "1 are missing and 0 are unknown"),
+        (change_tensors(lambda w: w.update(odd=torch.ones(2))), "0 are missing and 1 are unknown"),
+        (change_tensors(lambda w: w.update({"conv_in.bias": torch.ones(7)})), "conv_in.bias"),
+        (write_index("{"), "cannot be loaded"),
+        (write_index("[]"), "cannot be loaded"),
+        (write_index('{"_class_name": "LaVie"}'), "cannot be loaded"),
+        (write_index(json.dumps({"_class_name": "WanPipeline"})), "holds a WanPipeline"),
+        (break_config, "cannot be loaded"),
+        (break_tokenizer, "cannot be loaded"),
+    ],
+)
+def test_a_damaged_folder_is_one_line(
+    copy_of_tiny: Callable[[], Path],
+    damage: Callable[[Path], None],
+    words: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = copy_of_tiny()
+    damage(folder)
+    with pytest.raises(ModelError, match=words) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert capfd.readouterr().err == ""  # the libraries add nothing of their own
+
+
+def test_what_is_no_model_at_all(tiny_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"'nope' is neither .* lavie-mini"):
+        load("nope")
+    with pytest.raises(ModelError, match=r"holds no model_index.json"):
+        load(tmp_path)
+    with pytest.raises(ModelError, match="single component"):
+        load(tiny_folder / "vae")

@@ -1,0 +1,225 @@
+"""Video files: what is written comes back, and whatever fails leaves nothing behind."""
+
+import json
+import subprocess
+import sys
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mutoscope.errors import DataError, RequestError
+from mutoscope.types import Size
+from mutoscope.video.files import probe, read_clip, read_frames, write_video
+
+
+def clip(num_frames: int = 5, height: int = 32, width: int = 48) -> np.ndarray:
+    """A bright square that walks to the right over a gradient."""
+    ramp = np.linspace(40, 200, width, dtype=np.uint8)
+    frames = np.broadcast_to(ramp[:, None], (num_frames, height, width, 3)).copy()
+    for index, frame in enumerate(frames):
+        frame[8:24, 6 * index % 32 : 6 * index % 32 + 16] = (230, 60, 40)
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("a.mp4", 12), ("a.webp", 0), ("a.gif", 16), ("folder", 0)]
+)
+def test_frames_rate_and_metadata_come_back(tmp_path: Path, name: str, error: int) -> None:
+    made = {"prompt": 'a "red" star — über', "seed": 3, "size": [32, 48]}
+    write_video(tmp_path / name, clip(), 8.0, made)
+    frames, fps = read_frames(tmp_path / name)
+    info = probe(tmp_path / name)
+    assert frames.shape == (5, 32, 48, 3)
+    assert (info.num_frames, info.height, info.width) == (5, 32, 48)
+    assert fps == info.fps == pytest.approx(8.0, abs=0.4)  # GIF counts in 1/100 s
+    assert dict(info.metadata) == made
+    difference = np.abs(frames.astype(int) - clip().astype(int))
+    # H.264 halves the resolution of colour, so single pixels along edges may be far off.
+    assert np.quantile(difference, 0.9) <= error
+
+
+@pytest.mark.parametrize("fps", [8.0, 23.976, 29.97, 60.0])
+def test_the_frame_rate_is_kept(tmp_path: Path, fps: float) -> None:
+    write_video(tmp_path / "a.mp4", clip(), fps, {})
+    assert probe(tmp_path / "a.mp4").fps == pytest.approx(fps, rel=1e-4)
+
+
+def test_the_file_plays_in_a_browser_and_depends_on_the_frames_alone(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, iter(clip()), 8.0, {})
+    written = (tmp_path / "a.mp4").read_bytes()
+    assert written == (tmp_path / "b.mp4").read_bytes()
+    assert written.index(b"moov") < written.index(b"mdat")  # starts before it is fully loaded
+    assert b"avc1" in written
+
+
+def test_frames_are_taken_one_at_a_time(tmp_path: Path) -> None:
+    taken = []
+
+    def counting() -> Iterator[np.ndarray]:
+        for frame in clip(120):
+            taken.append(len(list(tmp_path.iterdir())))
+            yield frame
+
+    write_video(tmp_path / "a.mp4", counting(), 8.0, {})
+    assert taken[0] == 0  # nothing is opened before there is a first frame,
+    assert taken[-1] == 1  # and the file grows before the last is there
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif", "folder"])
+def test_what_is_cut_short_leaves_the_old_file_and_no_half_one(
+    tmp_path: Path, error: type[BaseException], name: str
+) -> None:
+    path = tmp_path / name
+    if name != "folder":
+        path.write_text("old")
+
+    def broken() -> Iterator[np.ndarray]:
+        yield from clip(3)
+        raise error
+
+    with pytest.raises(error):
+        write_video(path, broken(), 8.0, {})
+    assert [p.name for p in tmp_path.iterdir()] == ([] if name == "folder" else [name])
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "fps", "words"),
+    [
+        ("a.avi", clip(), 8.0, "possible endings are .mp4"),
+        ("a.mp4", clip()[:0], 8.0, "0 frames"),
+        ("a.gif", clip()[:0], 8.0, "0 frames"),
+        ("a.png", clip(), 8.0, "5 frames cannot be written as .png"),
+        ("a.mp4", clip(height=33), 8.0, "even"),
+        ("a.mp4", clip(), 0.0, "fps=0"),
+        ("a.mp4", clip(), float("nan"), "fps=nan"),
+    ],
+)
+def test_what_cannot_be_written_is_said(
+    tmp_path: Path, name: str, frames: np.ndarray, fps: float, words: str
+) -> None:
+    with pytest.raises(RequestError, match=words):
+        write_video(tmp_path / name, frames, fps, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be written"):
+        write_video(tmp_path / "file" / "a.mp4", clip(), 8.0, {})
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp", "folder"])
+def test_a_full_disk_is_one_clear_error_and_no_file(tmp_path: Path, name: str) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from mutoscope.errors import RequestError
+from mutoscope.video.files import write_video
+resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+noise = np.random.default_rng(0).integers(0, 256, (24, 64, 96, 3), dtype=np.uint8)
+try:
+    write_video(Path(sys.argv[1]), noise, 8.0, {})
+except RequestError as error:
+    print(error)
+"""
+    path = tmp_path / name
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"{path} cannot be written: File too large.")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    for read in (read_frames, probe):
+        with pytest.raises(DataError, match="does not exist"):
+            read(tmp_path / "none.mp4")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_rubbish_and_empty_files(tmp_path: Path, name: str) -> None:
+    for content in (b"", b"not a video at all" * 100):
+        (tmp_path / name).write_bytes(content)
+        for read in (read_frames, probe):
+            with pytest.raises(DataError, match="cannot be read as a video"):
+                read(tmp_path / name)
+
+
+def test_a_folder_without_a_note(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read as a video"):
+        read_frames(tmp_path)
+
+
+def test_a_file_cut_off_in_the_middle(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", clip(30), 8.0, {})
+    whole = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(DataError, match=r"damaged|cannot be read"):
+        read_frames(tmp_path / "a.mp4")
+
+
+def test_sound_without_pictures(tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "a.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(1600))
+    for read in (read_frames, probe):
+        with pytest.raises(DataError, match="no pictures, only sound"):
+            read(tmp_path / "a.wav")
+
+
+def test_other_peoples_comments_are_no_metadata(tmp_path: Path) -> None:
+    write_video(tmp_path / "folder", clip(), 8.0, {})
+    note = json.loads((tmp_path / "folder" / "video.json").read_text())
+    note["metadata"] = "holiday"
+    (tmp_path / "folder" / "video.json").write_text(json.dumps(note))
+    assert probe(tmp_path / "folder").metadata == {}
+
+
+def greys(num_frames: int) -> np.ndarray:
+    """Flat frames, frame `i` of grey value 8 i + 8, with dark bars left and right."""
+    frames = np.zeros((num_frames, 32, 64, 3), dtype=np.uint8)
+    frames[:, :, 16:48] = (8 * np.arange(num_frames) + 8)[:, None, None, None]
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("start", "fps", "expected"),
+    [
+        (0.0, 8.0, [0, 1, 2, 3]),
+        (1.0, 8.0, [8, 9, 10, 11]),
+        (0.5, 4.0, [4, 6, 8, 10]),
+        (0.0, 16.0, [0, 0, 1, 1]),
+        (2.5, 8.0, [20, 21, 22, 23]),  # up to the very last frame
+    ],
+)
+def test_a_clip_takes_the_frames_a_player_would_show(
+    tmp_path: Path, start: float, fps: float, expected: list[int]
+) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, greys(24), 8.0, {})
+    frames = read_clip(path, start=start, num_frames=4, fps=fps, size=Size(16, 16))
+    assert frames.shape == (4, 16, 16, 3)
+    assert [round((f.mean() - 8) / 8) for f in frames[:, 4:12, 4:12]] == expected
+    assert frames.min() >= 8 * expected[0]  # the dark bars are cut away
+
+
+def test_a_clip_beyond_the_end(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", greys(24), 8.0, {})
+    assert probe(tmp_path / "a.mp4").seconds == 3.0
+    with pytest.raises(DataError, match="ends before 4 frames"):
+        read_clip(tmp_path / "a.mp4", start=2.75, num_frames=4, fps=8.0, size=Size(16, 16))
+
+
+def test_a_still_is_one_png_with_its_record(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.png", clip(1), 8.0, {"seed": 3})
+    assert np.array_equal(read_frames(tmp_path / "a.png")[0], clip(1))
+    assert probe(tmp_path / "a.png").metadata == {"seed": 3}
