@@ -10,7 +10,7 @@ are scaled to about unit variance by the codec; times are float32 in scheduler u
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Video = Float[Tensor, "B C F H W"]
-Latents = Float[Tensor, "B C F H W"]
+Latents = Float[Tensor, "B c F h w"]
 Times = Float[Tensor, "B"]
 TextStates = Float[Tensor, "B L D"]
 TextMask = Bool[Tensor, "B L"]
@@ -69,7 +69,7 @@ class Batch:
     video: Video | None = None
     latents: Latents | None = None
     image_captions: tuple[tuple[str, ...], ...] = ()
-    image_latents: Latents | None = None
+    image_latents: Float[Tensor, "B c M h w"] | None = None
     labels: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: str) -> "Batch":
@@ -96,6 +96,7 @@ class Loss:
     report: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Objective(Protocol):
     """All that the trainer knows of what it trains."""
 

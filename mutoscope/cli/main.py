@@ -8,6 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from mutoscope import __version__
+from mutoscope.cli.evaluate import evaluate
 from mutoscope.cli.generate import generate
 from mutoscope.cli.inspect import inspect
 from mutoscope.cli.replay import replay
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (generate, replay, inspect, train):
+for command in (generate, replay, inspect, train, evaluate):
     app.command()(command)
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it

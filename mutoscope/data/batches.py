@@ -15,7 +15,7 @@ from mutoscope.video.frames import to_floats
 from mutoscope.world import factors as world
 from mutoscope.world.factors import LEVELS
 from mutoscope.world.grammar import caption
-from mutoscope.world.labels import labels
+from mutoscope.world.labels import labels, places
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene, draw_scene
 
@@ -91,9 +91,10 @@ class RenderedBatches:
     """Batches of freshly rendered scenes, with captions and labels; no scene comes twice.
 
     Attributes:
-        batch_size: Scenes a batch.
+        batch_size: Scenes a batch of clips.
         num_frames: Frames of a clip, at `fps`.
         stills_every: Every so many batches hold stills instead of clips; 0 for never.
+        stills: Scenes in such a batch: a still costs less than a clip and shows as many looks.
         all_concepts: Whether held-out combinations and image-only concepts occur, in clips too:
             what reads the world must know all of it, what draws it must not have seen them.
         seed: Start of the range of scene seeds.
@@ -105,6 +106,7 @@ class RenderedBatches:
     height: int = 80
     width: int = 128
     stills_every: int = 0
+    stills: int = 0
     all_concepts: bool = False
     seed: int = 0
 
@@ -112,18 +114,22 @@ class RenderedBatches:
         still = self.num_frames == 1 or (
             self.stills_every > 0 and number % self.stills_every == self.stills_every - 1
         )
-        scenes = [
-            self.scene(self.seed + number * self.batch_size + row, still=still)
-            for row in range(self.batch_size)
-        ]
+        count = self.stills if still and self.stills else self.batch_size
+        first = self.seed + number * max(self.stills, self.batch_size)
+        scenes = [self.scene(first + row, still=still) for row in range(count)]
         return Batch(
             captions=tuple(
                 caption(scene, level=LEVELS[(number + row) % len(LEVELS)], seed=number)
                 for row, scene in enumerate(scenes)
             ),
             video=self.pixels(scenes, 1 if still else self.num_frames),
-            labels={name: torch.from_numpy(array) for name, array in labels(scenes).items()},
+            labels=self.labels(scenes, 1 if still else self.num_frames),
         )
+
+    def labels(self, scenes: Sequence[Scene], num_frames: int) -> dict[str, Tensor]:
+        """Class numbers of every factor, and which object lies at each place."""
+        table = labels(scenes) | {"places": places(scenes, num_frames=num_frames, fps=self.fps)}
+        return {name: torch.from_numpy(array) for name, array in table.items()}
 
     def scene(self, seed: int, *, still: bool) -> Scene:
         """The scene of one seed; with all concepts, a fifth of the clips has image-only ones."""

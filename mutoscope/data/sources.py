@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ Frames = NDArray[np.uint8]
 CAPTIONS_PER_CLIP = 6
 
 
+@runtime_checkable
 class ClipSource(Protocol):
     """Captioned clips by number; any clip can be had at any time, in any process."""
 

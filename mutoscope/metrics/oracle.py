@@ -53,10 +53,24 @@ class Oracle(ModelMixin, ConfigMixin):
         self.thing_heads = nn.ModuleDict(
             {name: nn.Linear(widths[-1], len(values)) for name, values in THING_FACTORS.items()}
         )
+        # Used in training only: what is at each place teaches the convolutions much sooner than
+        # what is somewhere.
+        self.place_heads = nn.ModuleDict(
+            {name: nn.Linear(widths[-1], len(values)) for name, values in THING_FACTORS.items()}
+        )
 
     def forward(self, video: Video) -> dict[str, Tensor]:
         """Logits per factor: scene factors B V, thing factors B N V, of at most eight frames."""
-        answers = self.trunk(video)
+        return self._read(self.trunk.tokens(video))
+
+    def at_places(self, video: Video) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The logits of `forward`, and those of thing factors at each place (B F N V)."""
+        tokens = self.trunk.tokens(video)
+        local = {name: head(tokens) for name, head in self.place_heads.items()}
+        return self._read(tokens), local
+
+    def _read(self, tokens: Tensor) -> dict[str, Tensor]:
+        answers = self.trunk.answer(tokens)
         logits = {name: head(answers[:, 0]) for name, head in self.scene_heads.items()}
         return logits | {name: head(answers[:, 1:]) for name, head in self.thing_heads.items()}
 
@@ -86,7 +100,7 @@ def _reading(best: Mapping[str, Tensor], row: int) -> Reading:
     return Reading(scene, things)
 
 
-def frames_to_read(video: Video, *, fps: float) -> Video:
+def frames_to_read(video: Video, *, fps: float) -> Tensor:
     """Frames a quarter of a second apart (at most eight), at the world's 80x128 pixels.
 
     Raises:
@@ -105,7 +119,8 @@ def frames_to_read(video: Video, *, fps: float) -> Video:
 
 
 class OracleReading:
-    """Trains the oracle: cross-entropy of every factor, on frames blurred and noised at random."""
+    """Trains the oracle: cross-entropy of every factor, on frames blurred and noised at random, read
+    from the whole clip and, for what objects are, also at the places where they lie."""
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
@@ -116,7 +131,7 @@ class OracleReading:
     def loss(self, batch: Batch, generator: Generator) -> Loss:
         """Mean cross-entropy over factors; moving factors do not count on stills."""
         assert batch.video is not None
-        logits = self.oracle(spoil(batch.video, generator))
+        logits, local = self.oracle.at_places(spoil(batch.video, generator))
         still = batch.video.shape[2] == 1
         losses, right = [], {}
         for name, scores in logits.items():
@@ -124,16 +139,26 @@ class OracleReading:
                 continue
             truth = batch.labels[name]
             known = truth != UNKNOWN
-            losses.append(
-                functional.cross_entropy(
-                    scores.flatten(0, -2),
-                    truth.flatten(),
-                    ignore_index=UNKNOWN,
-                    label_smoothing=0.02,
-                )
-            )
+            losses.append(_cross_entropy(scores, truth))
             right[name] = (scores.argmax(-1) == truth)[known].float().mean().detach()
+            if name in local:
+                losses.append(
+                    _cross_entropy(local[name], _at_places(truth, batch.labels["places"]))
+                )
         return Loss(torch.stack(losses).mean(), right)
+
+
+def _cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
+    return functional.cross_entropy(
+        scores.flatten(0, -2), truth.flatten(), ignore_index=UNKNOWN, label_smoothing=0.02
+    )
+
+
+def _at_places(truth: Tensor, places: Tensor) -> Tensor:
+    """The class of the object at each place (B F N), from classes of objects (B, things)."""
+    slots = places.clamp(min=0).flatten(1)
+    classes = truth.gather(1, slots).view_as(places)
+    return torch.where(places == UNKNOWN, UNKNOWN, classes)
 
 
 def spoil(video: Video, generator: Generator) -> Video:

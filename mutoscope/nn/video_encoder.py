@@ -62,16 +62,23 @@ class VideoEncoder(ModelMixin, ConfigMixin):
 
     def forward(self, video: Video) -> Tensor:
         """Vectors (B, num_queries, widths[-1]) of clips with pixels in [-1, 1]."""
+        return self.answer(self.tokens(video))
+
+    def answer(self, tokens: Tensor) -> Tensor:
+        """What the queries read (B, num_queries, D) from tokens (B, F, N, D)."""
+        queries = self.queries.expand(tokens.shape[0], -1, -1)
+        answers: Tensor = self.reader(queries, rearrange(tokens, "b f n c -> b (f n) c"))
+        return answers
+
+    def tokens(self, video: Video) -> Tensor:
+        """One vector per frame and place of the grid, row by row (B, F, N, D)."""
         batch, _, frames, _, _ = video.shape
         assert frames <= self.config.max_frames, f"{frames} frames > {self.config.max_frames}"
         hidden = self.stem(rearrange(video, "b c f h w -> (b f) c h w"))
         for level in self.levels:
             hidden = level(hidden, frames)
-        tokens = rearrange(hidden, "(b f) c h w -> b f (h w) c", b=batch)
-        tokens = self.norm(tokens) + self.place + self.moment[:frames, None]
-        queries = self.queries.expand(batch, -1, -1)
-        answers: Tensor = self.reader(queries, rearrange(tokens, "b f n c -> b (f n) c"))
-        return answers
+        hidden = self.norm(rearrange(hidden, "(b f) c h w -> b f (h w) c", b=batch))
+        return hidden + self.place + self.moment[:frames, None]
 
 
 class Level(nn.Module):

@@ -28,11 +28,11 @@ def oracle() -> Recipe:
     return Recipe(
         name="oracle",
         task=OracleTask(),
-        steps=1_000,
-        optimizer=AdamW(lr=1.5e-3, weight_decay=0.05),
+        steps=2_400,
+        optimizer=AdamW(lr=2e-3, weight_decay=0.05),
         schedule=Schedule(warmup=50, decay=0.5, shape="cosine"),
         ema=0.99,
-        evaluate_every=250,
+        evaluate_every=300,
         save_every=100,
     )
 

@@ -122,7 +122,8 @@ class OracleTask:
             batch_size=self.batch_size,
             num_frames=8,
             fps=4.0,
-            stills_every=4,
+            stills_every=2,
+            stills=8 * self.batch_size,
             all_concepts=True,
             seed=self.seed * 10**9,
         )

@@ -381,7 +381,8 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def _unwritable(place: Path, error: Exception) -> TrainingError:
+    reason = getattr(error, "strerror", None) or error
     return TrainingError(
-        f"{place} cannot be written: {getattr(error, 'strerror', None) or error}. Choose another --out, make room, "
-        "or make it writable, and run the command again."
+        f"{place} cannot be written: {reason}. Choose another --out, make room, or make it "
+        "writable, and run the command again."
     )

@@ -27,6 +27,29 @@ MAX_THINGS = 2
 UNKNOWN = -1
 
 
+GRID = (5, 8)
+
+
+def places(scenes: Sequence[Scene], *, num_frames: int, fps: float) -> NDArray[np.int64]:
+    """Which object lies at each place of a 5x8 grid over the frame (B, F, 40), row by row.
+
+    A place belongs to the object whose centre is within 0.4 of its diameter, else it is `UNKNOWN`.
+    """
+    rows, columns = np.divmod(np.arange(GRID[0] * GRID[1]), GRID[1])
+    y, x = (rows + 0.5) / GRID[0], (columns + 0.5) / GRID[1] * world.ASPECT
+    times = np.arange(num_frames) / fps
+    table = np.full((len(scenes), num_frames, len(x)), UNKNOWN)
+    for row, scene in enumerate(scenes):
+        for slot, thing in enumerate(scene.things):
+            there_x, there_y = thing.course.position(thing.x, thing.y, times)
+            distance = np.hypot(x - there_x[:, None], y - there_y[:, None])
+            near = distance < 0.4 * thing.course.diameter(times)[:, None]
+            # A small object may lie between the centres of four places: it has the nearest.
+            near |= distance == distance.min(axis=1, keepdims=True)
+            table[row][near] = slot
+    return table
+
+
 def labels(scenes: Sequence[Scene]) -> dict[str, NDArray[np.int64]]:
     """Class numbers of every factor: scene factors (B,), thing factors (B, MAX_THINGS).
 

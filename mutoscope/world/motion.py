@@ -57,7 +57,7 @@ class Course:
         if self.motion != "spin":
             return np.zeros(np.shape(times))
         rate = self.turn * SPIN_ANGLE[self.speed] / CLIP_SECONDS
-        return np.asarray(times) * rate
+        return np.asarray(times * rate)
 
     def position(self, x: Array | float, y: Array | float, times: Array) -> tuple[Array, Array]:
         """Centre at `times`, for a thing that is at (`x`, `y`) at time 0; shapes broadcast."""

@@ -11,6 +11,7 @@ FROZEN = {
     ),
     "replay": "file",
     "inspect": "file",
+    "evaluate": "--out --model --split --prompts --seeds",
     "train": "recipe --out --data --device --minutes --dry-run",
 }
 

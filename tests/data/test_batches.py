@@ -1,0 +1,130 @@
+"""Batches by number: every clip once an epoch, the same batch for the same number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mutoscope.data.batches import (
+    JointBatches,
+    LatentBatches,
+    RenderedBatches,
+    shuffled,
+    with_image_only_concepts,
+)
+from mutoscope.data.cache import LatentCache, build_cache
+from mutoscope.data.sources import WorldSource
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.systems.lavie import LaVie
+from mutoscope.world import factors as world
+from mutoscope.world.scene import draw_scene
+from mutoscope.world.splits import held_out
+
+
+@pytest.fixture(scope="module")
+def caches(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> list[LatentCache]:
+    """A cache of 6 clips of 4 frames, and one of 11 stills, at a size the tiny codec takes."""
+    folder = tmp_path_factory.mktemp("cache")
+    sources = [
+        WorldSource(count=6, kind="video", num_frames=4, height=16, width=24),
+        WorldSource(count=11, kind="image", num_frames=1, height=16, width=24),
+    ]
+    codec = LatentCodec(tiny_system.vae)
+    return [
+        build_cache(folder, source, codec, processes=1, report=lambda done, total: None)
+        for source in sources
+    ]
+
+
+def test_an_epoch_holds_every_clip_once_in_a_new_order() -> None:
+    first = [shuffled(10, 5, number, seed=0) for number in range(2)]
+    second = [shuffled(10, 5, number, seed=0) for number in range(2, 4)]
+    assert sorted(first[0] + first[1]) == sorted(second[0] + second[1]) == list(range(10))
+    assert first != second
+    assert shuffled(10, 5, 3, seed=0) == second[1]
+    # A batch may span two epochs.
+    assert len(shuffled(3, 5, 0, seed=0)) == 5
+
+
+def test_joint_batches_carry_images_with_their_own_captions(caches: list[LatentCache]) -> None:
+    clips, stills = caches
+    batch = JointBatches(clips, stills, batch_size=2, images_per_clip=3, seed=1)(5)
+    assert batch.latents is not None
+    assert batch.image_latents is not None
+    assert batch.latents.shape[2] == 4
+    assert batch.image_latents.shape[:3] == (2, 4, 3)
+    assert [len(captions) for captions in batch.image_captions] == [3, 3]
+    members = shuffled(11, 6, 5, seed=2)
+    for place, member in enumerate(members):
+        row, column = divmod(place, 3)
+        torch.testing.assert_close(
+            batch.image_latents[row, :, column], stills.latents([member])[0, :, 0]
+        )
+        assert batch.image_captions[row][column] in stills.captions(member)
+
+
+def test_a_batch_depends_on_its_number_alone(caches: list[LatentCache]) -> None:
+    batches = LatentBatches(caches[0], batch_size=4, seed=3)
+    later, sooner = batches(7), batches(2)
+    assert batches(7).captions == later.captions != sooner.captions
+
+
+def test_rendered_batches_hold_truth_and_never_repeat() -> None:
+    batches = RenderedBatches(batch_size=3, num_frames=2, fps=4.0, stills_every=2)
+    clips, stills = batches(0), batches(1)
+    assert clips.video is not None
+    assert stills.video is not None
+    assert clips.video.shape == (3, 3, 2, 80, 128)
+    assert stills.video.shape[2] == 1
+    assert not torch.equal(clips.video[0], batches(2).video[0])  # type: ignore[index]
+    scene = batches.scene(0, still=False)
+    assert clips.labels["background"][0] == world.BACKGROUNDS.index(scene.background)
+    assert clips.labels["places"].shape == (3, 2, 40)
+
+
+def test_training_batches_see_neither_held_out_nor_image_only_in_motion() -> None:
+    batches = RenderedBatches(batch_size=1, num_frames=2)
+    for seed in range(300):
+        scene = batches.scene(seed, still=False)
+        assert scene.style == "none"
+        for thing in scene.things:
+            assert thing.shape in world.SHAPES
+            assert not held_out(thing.shape, thing.colour, thing.motion)
+
+
+def test_the_oracle_sees_all_concepts() -> None:
+    batches = RenderedBatches(batch_size=1, num_frames=2, all_concepts=True)
+    scenes = [batches.scene(seed, still=False) for seed in range(300)]
+    shapes = {thing.shape for scene in scenes for thing in scene.things}
+    assert shapes == {*world.SHAPES, *world.IMAGE_ONLY_SHAPES}
+    assert {scene.style for scene in scenes} == set(world.STYLES)
+    assert any(held_out(t.shape, t.colour, t.motion) for s in scenes for t in s.things)
+
+
+def test_image_only_concepts_come_at_the_share_asked_for() -> None:
+    scene = draw_scene(0, split="test")
+    draw = np.random.default_rng(0)
+    assert with_image_only_concepts(scene, draw, share=0.0) == scene
+    changed = with_image_only_concepts(scene, draw, share=1.0)
+    assert changed.things[0].shape in world.IMAGE_ONLY_SHAPES
+    assert changed.style in world.IMAGE_ONLY_STYLES
+
+
+def test_a_cache_cut_short_goes_on_and_one_of_another_codec_is_another(
+    caches: list[LatentCache], tiny_system: LaVie, tmp_path: Path
+) -> None:
+    source = WorldSource(count=6, kind="video", num_frames=4, height=16, width=24)
+    codec = LatentCodec(tiny_system.vae)
+    reports: list[tuple[int, int]] = []
+    first = build_cache(
+        tmp_path, source, codec, processes=2, report=lambda *done: reports.append(done)
+    )
+    assert reports == [(6, 6)]
+    torch.testing.assert_close(first.latents(range(6)), caches[0].latents(range(6)))
+    again = build_cache(
+        tmp_path, source, codec, processes=1, report=lambda *done: reports.append(done)
+    )
+    assert reports == [(6, 6)]
+    assert again.captions(3) == source.clip(3)[1]
+    assert first.folder.name.endswith(codec.hash())

@@ -1,0 +1,81 @@
+"""Prompts to states: whole words, unknown words, lengths, and padding that does not matter."""
+
+import pytest
+import torch
+
+from mutoscope.encoding.text import Contrast, TextEncoder, TextVideoContrast, train_tokenizer
+from mutoscope.errors import RequestError
+from mutoscope.nn.video_encoder import VideoEncoder
+from mutoscope.systems.lavie import LaVie
+from mutoscope.types import Batch
+
+
+@pytest.fixture(scope="module")
+def text(tiny_system: LaVie) -> TextEncoder:
+    return TextEncoder(tiny_system.text_encoder, tiny_system.tokenizer)
+
+
+def test_words_of_the_grammar_are_single_tokens_and_others_still_split() -> None:
+    tokenizer = train_tokenizer(["a red star drifts over the sea"] * 9, vocabulary_size=400)
+    assert len(tokenizer("a red star")["input_ids"]) == 3 + 2
+    unknown = tokenizer("a Zorb ☃")["input_ids"]
+    assert tokenizer.decode(unknown, skip_special_tokens=True).strip() == "a zorb ☃"
+
+
+def test_the_tokenizer_is_the_same_each_time() -> None:
+    once, again = (
+        train_tokenizer(["a red star", "a blue ring"], vocabulary_size=300).get_vocab()
+        for _ in range(2)
+    )
+    assert once == again
+
+
+def test_padding_has_no_influence(text: TextEncoder) -> None:
+    short, long = "a red star", "a red star drifts left over the sea at night"
+    with torch.inference_mode():
+        states, mask = text.encode([short, long])
+        alone, _ = text.encode([short])
+    assert mask.sum(dim=1).tolist() == [5, 12]
+    torch.testing.assert_close(states[0][mask[0]], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_summary_is_the_state_of_the_last_real_token(text: TextEncoder) -> None:
+    prompts = ["a red star", "a blue circle over the sea"]
+    with torch.inference_mode():
+        states, mask = text.encode(prompts)
+        summary = text.summarise(prompts)
+    for row, length in enumerate(mask.sum(dim=1)):
+        torch.testing.assert_close(summary[row], states[row, length - 1])
+
+
+def test_the_empty_prompt_is_start_and_end(text: TextEncoder) -> None:
+    _, mask = text.encode([""])
+    assert mask.tolist() == [[True, True]]
+
+
+def test_a_prompt_too_long_is_refused(text: TextEncoder) -> None:
+    with pytest.raises(RequestError, match="at most 32. Shorten it"):
+        text.encode(["star " * 40])
+
+
+def test_contrast_learns_to_pair(tiny_system: LaVie) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        video_encoder = VideoEncoder(1, (8, 8, 16), grid=(2, 2), num_layers=1, max_frames=2)
+        head = Contrast(32, 16, 16)
+    text = TextEncoder(tiny_system.text_encoder, tiny_system.tokenizer)
+    objective = TextVideoContrast(text, video_encoder, head)
+    clips = torch.rand(4, 3, 2, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    batch = Batch(captions=("a red star", "a blue star", "circle left", "circle right"), video=clips)
+    # The text encoder belongs to all tests; only the video side learns here.
+    optimizer = torch.optim.Adam([*video_encoder.parameters(), *head.parameters()], lr=1e-2)
+    losses = []
+    for _ in range(40):
+        loss = objective.loss(batch, torch.Generator())
+        optimizer.zero_grad()
+        loss.value.backward()
+        optimizer.step()
+        losses.append(loss.value.item())
+    tiny_system.text_encoder.zero_grad(set_to_none=True)
+    assert losses[-1] < 0.3 * losses[0]
+    assert objective.loss(batch, torch.Generator()).report["found"] == 1
