@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from mutoscope.data.cache import LatentCache
+from mutoscope.data.sources import Frames
 from mutoscope.types import Batch
 from mutoscope.video.frames import to_floats
 from mutoscope.world import factors as world
@@ -149,6 +150,42 @@ class RenderedBatches:
             for scene in scenes
         ]
         return torch.stack([to_floats(frames) for frames in clips])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropBatches:
+    """Pieces of freshly rendered stills, each around an object, where the detail is.
+
+    Attributes:
+        batch_size: Pieces a batch, each of another scene.
+        height, width: Of a piece, in pixels of the 80x128 frame.
+        seed: Start of the range of scene seeds.
+    """
+
+    batch_size: int
+    height: int
+    width: int
+    seed: int = 0
+
+    def __call__(self, number: int) -> Batch:
+        first = self.seed + number * self.batch_size
+        pieces = [self.piece(seed) for seed in range(first, first + self.batch_size)]
+        return Batch(video=torch.stack([to_floats(piece) for piece in pieces]))
+
+    def piece(self, seed: int) -> Frames:
+        """One piece of a seed's still (1 H W 3); an object's centre lies in its middle part."""
+        scene = draw_scene(seed, split="train", kind="image")
+        draw = np.random.default_rng([self.seed, seed])
+        thing = scene.things[draw.integers(len(scene.things))]
+        top = 80 * thing.y - self.height * draw.uniform(1 / 6, 5 / 6)
+        left = 80 * thing.x - self.width * draw.uniform(1 / 6, 5 / 6)
+        crop = (
+            int(np.clip(top, 0, 80 - self.height)),
+            int(np.clip(left, 0, 128 - self.width)),
+            self.height,
+            self.width,
+        )
+        return render(scene, num_frames=1, crop=crop)
 
 
 def with_image_only_concepts(scene: Scene, draw: np.random.Generator, *, share: float) -> Scene:

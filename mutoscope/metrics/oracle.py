@@ -119,8 +119,10 @@ def frames_to_read(video: Video, *, fps: float) -> Tensor:
 
 
 class OracleReading:
-    """Trains the oracle: cross-entropy of every factor, on frames blurred and noised at random, read
-    from the whole clip and, for what objects are, also at the places where they lie."""
+    """Trains the oracle: cross-entropy of every factor, on frames blurred and noised at random.
+
+    What objects are is asked of the whole clip and also at the places where they lie.
+    """
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle

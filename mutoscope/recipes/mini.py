@@ -14,12 +14,12 @@ def autoencoder() -> Recipe:
     return Recipe(
         name="autoencoder",
         task=AutoencoderTask(),
-        steps=2_800,
+        steps=20_000,
         optimizer=AdamW(lr=2e-3),
-        schedule=Schedule(warmup=50, decay=0.4, shape="cosine"),
-        ema=0.995,
-        evaluate_every=400,
-        save_every=200,
+        schedule=Schedule(warmup=100, decay=0.4, shape="cosine"),
+        ema=0.998,
+        evaluate_every=2_000,
+        save_every=1_000,
     )
 
 

@@ -151,8 +151,8 @@ MOTION_VERBS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 _FRAME_WORDS = (
-    "a an and the while in on is it one other to at with that which top bottom left right side "
-    "above below below over under beneath of"
+    "a an and in on at that the to of top bottom left right side above below higher lower than "
+    "upper part"
 )
 
 
@@ -300,7 +300,7 @@ def _tidy(sentence: str) -> str:
 
 def _vocabulary() -> Words:
     """Every word that a caption can hold, sorted."""
-    texts = [_FRAME_WORDS, "higher lower than upper part"]
+    texts = [_FRAME_WORDS]
     tables = (
         SHAPE_WORDS,
         COLOUR_WORDS,

@@ -97,7 +97,7 @@ def arrow(x: Floats, y: Floats) -> Floats:
     shaft = _box(x + 0.22, y, 0.28, 0.13)
     across, along = np.abs(y), x - 0.02
     head = np.maximum((along + across - 0.5) * math.sqrt(0.5), -along)
-    return np.minimum(shaft, head)
+    return np.asarray(np.minimum(shaft, head))
 
 
 DISTANCE: dict[str, Callable[[Floats, Floats], Floats]] = {

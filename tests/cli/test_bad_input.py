@@ -100,7 +100,7 @@ def test_train_lists_the_recipes_that_exist(run: Run, recipe: str) -> None:
 
 
 def test_no_such_command(run: Run) -> None:
-    assert_one_line(run("generat", "star"), 2, "No such command 'generat'")
+    assert_one_line(run("draw", "star"), 2, "No such command 'draw'")
 
 
 def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:

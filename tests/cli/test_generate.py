@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mutoscope.systems.lavie import LaVie
+from mutoscope.types import Size
 from mutoscope.video.files import probe, read_frames
 from tests.cli.conftest import Result
 
@@ -34,16 +35,26 @@ def test_the_file_holds_the_frames_that_python_gives(
     assert np.array_equal(frames, tiny_system(PROMPT, seeds=7).frames[0])
 
 
-def test_every_option_reaches_the_video(run: Run, tiny_folder: Path) -> None:
+def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system: LaVie) -> None:
     options = (
         "--negative night --steps 2 --guidance 3 --size 20x32 --num-frames 6 --fps 12 --seed 5 "
         "--device cpu --dtype fp32"
     )
-    result = run("generate", PROMPT, "--model", tiny_folder, "--out", "v.mp4", *options.split())
+    result = run("generate", PROMPT, "--model", tiny_folder, "--out", "v.webp", *options.split())
     assert result.code == 0
-    info = json.loads(run("inspect", "v.mp4").out)
+    expected = tiny_system(
+        PROMPT,
+        negative_prompt="night",
+        steps=2,
+        guidance_scale=3.0,
+        size=Size(20, 32),
+        num_frames=6,
+        seeds=5,
+    )
+    assert np.array_equal(read_frames(Path("v.webp"))[0], expected.frames[0])
+    info = json.loads(run("inspect", "v.webp").out)
     assert (info["num_frames"], info["height"], info["width"]) == (6, 20, 32)
-    assert info["fps"] == 12.0
+    assert info["fps"] == pytest.approx(12.0, rel=0.01)  # WebP counts whole milliseconds
     settings = info["made"]["settings"]
     assert settings.pop("threads") >= 1
     assert settings == {

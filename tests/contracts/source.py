@@ -2,12 +2,14 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "mutoscope"
 
 
+@cache
 def sources() -> dict[str, str]:
     """Module name -> source text, for every Python file of the package."""
     found = {}

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Collection
+from functools import cache
 
 import pytest
 
@@ -43,6 +44,7 @@ def fields(node: ast.ClassDef) -> list[str]:
     ]
 
 
+@cache
 def documented_methods() -> set[str]:
     """Names of methods that some class of the package documents, such as those of protocols."""
     return {

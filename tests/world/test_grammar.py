@@ -23,12 +23,12 @@ PHRASES = {
 
 @pytest.fixture(scope="module")
 def videos() -> list[Scene]:
-    return [draw_scene(seed, split="train") for seed in range(400)]
+    return [draw_scene(seed, split="train") for seed in range(200)]
 
 
 @pytest.fixture(scope="module")
 def images() -> list[Scene]:
-    return [draw_scene(seed, split="train", kind="image") for seed in range(400)]
+    return [draw_scene(seed, split="train", kind="image") for seed in range(200)]
 
 
 def all_captions(scenes: list[Scene]) -> list[tuple[Scene, str, str]]:
@@ -46,8 +46,7 @@ def test_words_are_few_and_known(videos: list[Scene], images: list[Scene]) -> No
         assert re.fullmatch(r"[a-z]+(,? [a-z]+)*", text)
         assert len(text.replace(",", " ,").split()) <= 55
         used |= set(text.replace(",", "").split())
-    assert used <= set(VOCABULARY)
-    assert len(set(VOCABULARY) - used) == 0
+    assert set(VOCABULARY) == used
 
 
 def test_captions_state_their_facts_and_no_others(videos: list[Scene], images: list[Scene]) -> None:
@@ -81,8 +80,8 @@ def test_relations_are_true_of_the_thing_named_first(videos: list[Scene]) -> Non
     inverse = 0
     for scene, _, text in all_captions(paired):
         first = min((0, 1), key=lambda i: position(text, scene, i))
-        split = max(position(text, scene, 0), position(text, scene, 1))
-        before = text[:split]
+        for place in grammar.BACKGROUND_WORDS[scene.background]:
+            text = text.replace(place, "").strip(" ,")
         ways = {
             "left of": ("left of|on the left", "right of|on the right"),
             "above": (
@@ -99,7 +98,7 @@ def test_relations_are_true_of_the_thing_named_first(videos: list[Scene]) -> Non
         )
         subject = 1 - first if starts_with_relation else first
         if len(found) == 1:
-            assert found == [subject], (text, before)
+            assert found == [subject], text
             inverse += subject
     assert inverse > 20
 

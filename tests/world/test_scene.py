@@ -36,12 +36,12 @@ KINDS = ("video", "image")
 
 @pytest.fixture(scope="module")
 def videos() -> list[Scene]:
-    return [draw_scene(seed, split="train") for seed in range(2500)]
+    return [draw_scene(seed, split="train") for seed in range(1500)]
 
 
 @pytest.fixture(scope="module")
 def images() -> list[Scene]:
-    return [draw_scene(seed, split="train", kind="image") for seed in range(2500)]
+    return [draw_scene(seed, split="train", kind="image") for seed in range(1500)]
 
 
 def test_a_seed_gives_one_scene_and_splits_and_kinds_are_unrelated() -> None:
@@ -55,15 +55,15 @@ def test_a_seed_gives_one_scene_and_splits_and_kinds_are_unrelated() -> None:
 
 
 def test_no_scene_of_one_split_occurs_in_another() -> None:
-    train = {(s.look, s.things) for s in (draw_scene(i, split="train") for i in range(500))}
-    test = {(s.look, s.things) for s in (draw_scene(i, split="test") for i in range(500))}
+    train = {(s.look, s.things) for s in (draw_scene(i, split="train") for i in range(150))}
+    test = {(s.look, s.things) for s in (draw_scene(i, split="test") for i in range(150))}
     assert not train & test
-    assert len(train) == len(test) == 500
+    assert len(train) == len(test) == 150
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_held_out_combinations_occur_in_their_split_only(kind: str) -> None:
-    for seed in range(400):
+    for seed in range(150):
         for split in SPLITS:
             scene = draw_scene(seed, split=split, kind=kind)
             kept = [held_out(t.shape, t.colour, t.motion) for t in scene.things]
@@ -144,7 +144,7 @@ def test_excluded_names_what_is_wrong(videos: list[Scene]) -> None:
 
 
 def test_relation_lasts_and_things_stay_apart_by_their_masks(videos: list[Scene]) -> None:
-    for scene in [s for s in videos if s.arrangement != "single"][:60]:
+    for scene in [s for s in videos if s.arrangement != "single"][:25]:
         masks = render_truth(scene).masks
         assert not ((masks[0] > 0) & (masks[1] > 0)).any()
         axis = 1 if scene.arrangement == "horizontal" else 0
@@ -153,7 +153,7 @@ def test_relation_lasts_and_things_stay_apart_by_their_masks(videos: list[Scene]
 
 
 def test_things_stay_visible(videos: list[Scene]) -> None:
-    for scene in videos[:150]:
+    for scene in videos[:60]:
         masks = render_truth(scene).masks
         for thing, mask in zip(scene.things, masks, strict=True):
             upright = replace(thing, motion="still", x=0.8, y=0.5)
@@ -166,7 +166,7 @@ def test_things_stay_visible(videos: list[Scene]) -> None:
 def test_slowest_motion_crosses_three_latent_cells_and_speeds_are_apart(
     videos: list[Scene],
 ) -> None:
-    for scene in videos[:400]:
+    for scene in videos[:250]:
         for thing in scene.things:
             x, y = thing.course.position(thing.x, thing.y, TIMES)
             path = 80 * np.hypot(np.diff(x), np.diff(y)).sum()
