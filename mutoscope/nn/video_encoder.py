@@ -77,8 +77,8 @@ class VideoEncoder(ModelMixin, ConfigMixin):
         hidden = self.stem(rearrange(video, "b c f h w -> (b f) c h w"))
         for level in self.levels:
             hidden = level(hidden, frames)
-        hidden = self.norm(rearrange(hidden, "(b f) c h w -> b f (h w) c", b=batch))
-        return hidden + self.place + self.moment[:frames, None]
+        tokens: Tensor = self.norm(rearrange(hidden, "(b f) c h w -> b f (h w) c", b=batch))
+        return tokens + self.place + self.moment[:frames, None]
 
 
 class Level(nn.Module):

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from mutoscope.data.batches import RenderedBatches, with_image_only_concepts
 from mutoscope.diffusion.guidance import TextGuidance
+from mutoscope.diffusion.process import Process
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.accuracy import score
@@ -137,7 +138,8 @@ class DenoiserSamples:
     The accuracy on image-only concepts shows forgetting as it happens.
     """
 
-    stage: KeyFrames
+    process: Process
+    text: TextEncoder
     codec: LatentCodec
     oracle: Oracle
     num_frames: int
@@ -167,8 +169,15 @@ class DenoiserSamples:
     def measure(
         self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
     ) -> dict[str, float]:
+        """Share of scenes whose factors the oracle reads right; see `draw`."""
+        scores = self.draw(modules, scenes, num_frames, sheet)
+        return {name: float(np.mean([row[name] for row in scores])) for name in scores[0]}
+
+    def draw(
+        self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
+    ) -> list[dict[str, bool]]:
         """Samples each scene's caption, writes a sheet, and scores the oracle's readings."""
-        stage = KeyFrames(modules["network"], self.stage.process, self.stage.text)
+        stage = KeyFrames(modules["network"], self.process, self.text)
         prompts = [
             caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
         ]
@@ -194,8 +203,7 @@ class DenoiserSamples:
         readings = self.oracle.read(video.to(device), fps=self.fps)
         factors = ["background", "colour", "shape", "style"]
         factors += ["motion"] if num_frames > 1 else []
-        scores = [score(s, r, factors) for s, r in zip(scenes, readings, strict=True)]
-        return {name: float(np.mean([row[name] for row in scores])) for name in scores[0]}
+        return [score(s, r, factors) for s, r in zip(scenes, readings, strict=True)]
 
 
 IMAGE_ONLY = set(THING_FACTORS["shape"][8:])

@@ -263,9 +263,7 @@ class DenoiserTask:
     def prepare(
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
-        codec = LatentCodec(
-            _frozen(AutoencoderKL.from_pretrained(parents["autoencoder"] / "vae"), device)
-        )
+        codec = load_codec(parents["autoencoder"], device)
         text = load_text(parents["text"], device)
         temporal = self.clips > 0
         network = self.network(
@@ -278,12 +276,15 @@ class DenoiserTask:
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
         stage = KeyFrames(network.to(device), self.process, text, image_weight=self.image_weight)
         batches = self._batches(data, codec, work)
-        oracle: Oracle = Oracle.from_pretrained(parents["oracle"] / "oracle")
-        _frozen(oracle, device)
         return Run(
             objective=stage,
             batches=batches,
-            evaluate=DenoiserSamples(stage, codec, oracle, NUM_FRAMES if temporal else 1, FPS),
+            evaluate=denoiser_samples(
+                parents,
+                self.process,
+                device=device,
+                num_frames=NUM_FRAMES if temporal else 1,
+            ),
             export=self.export,
         )
 
@@ -321,6 +322,21 @@ class DenoiserTask:
             console.print(f"encoding {type(source).__name__}: {done:,} of {total:,} clips")
 
         return build_cache(work / "cache", source, codec, processes=2, report=report)
+
+
+def denoiser_samples(
+    parents: Mapping[str, Path], process: VariancePreserving, *, device: str, num_frames: int
+) -> DenoiserSamples:
+    """What draws and reads samples of a denoiser whose parents lie in these folders."""
+    oracle: Oracle = Oracle.from_pretrained(parents["oracle"] / "oracle")
+    _frozen(oracle, device)
+    codec, text = load_codec(parents["autoencoder"], device), load_text(parents["text"], device)
+    return DenoiserSamples(process, text, codec, oracle, num_frames, FPS)
+
+
+def load_codec(folder: Path, device: str) -> LatentCodec:
+    """The frozen autoencoder that `AutoencoderTask` left in `folder`."""
+    return LatentCodec(_frozen(AutoencoderKL.from_pretrained(folder / "vae"), device))
 
 
 def load_text(folder: Path, device: str) -> TextEncoder:

@@ -179,7 +179,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     assert {**before, ignored: 0} == {**after, ignored: 0}
 
 
-def test_an_unknown_first_step_would_be_another_run_each_time(tmp_path: Path) -> None:
+def test_first_weights_come_from_the_seed_alone(tmp_path: Path) -> None:
     """First weights come from the recipe's seed, and the process's own draws are left alone."""
     torch.manual_seed(1)
     one = reproduce(tiny_recipe(), steps=3, parents={}, work=tmp_path)
