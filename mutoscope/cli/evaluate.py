@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from mutoscope.errors import RequestError
+from mutoscope.errors import ModelError, RequestError
 
 
 def evaluate(
@@ -31,6 +31,11 @@ def evaluate(
     from mutoscope.systems import load
 
     system, oracle = load(model), load_oracle()
+    if oracle is None:
+        raise ModelError(
+            "videos cannot be scored: this copy of Mutoscope has no mutoscope/mini/oracle. Train "
+            "it (`mutoscope train mini:oracle --out DIR`) and copy DIR/oracle/model/oracle there."
+        )
     asked = protocol.prompts(prompts, split="held-out" if split == "held-out" else "test")
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("drawing and reading", total=prompts * seeds)

@@ -82,9 +82,11 @@ class Oracle(ModelMixin, ConfigMixin):
         return [_reading(best, row) for row in range(video.shape[0])]
 
 
-def load_oracle() -> Oracle:
-    """The oracle that the package ships, ready to read."""
+def load_oracle() -> Oracle | None:
+    """The oracle that the package ships, ready to read; None in a package without one."""
     folder = Path(__file__).parents[1] / "mini" / "oracle"
+    if not folder.is_dir():
+        return None
     oracle: Oracle = Oracle.from_pretrained(folder, torch_dtype=torch.float32)
     oracle.eval().requires_grad_(False)
     return oracle

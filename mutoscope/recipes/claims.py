@@ -110,7 +110,7 @@ def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, Estimate]]:
     parents = {parent.name: runs / parent.name / "model" for parent in mini.lavie().parents}
     task = mini.lavie().task
     assert isinstance(task, DenoiserTask)
-    samples = denoiser_samples(parents, task.process, device="cpu", num_frames=16)
+    samples = denoiser_samples(parents, task.process, device="cpu", num_frames=16, count=PROMPTS)
     image = VideoUNet.from_pretrained(parents["image"] / "base")
     inflated = task.network(
         channels=image.config.in_channels,

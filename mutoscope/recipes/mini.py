@@ -56,13 +56,13 @@ def image() -> Recipe:
     return Recipe(
         name="image",
         task=DenoiserTask(),
-        parents=(autoencoder(), text(), oracle()),
-        steps=3_000,
+        parents=(autoencoder(), text()),
+        steps=12_000,
         optimizer=AdamW(lr=1e-3),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
-        ema=0.998,
-        evaluate_every=500,
-        save_every=100,
+        ema=0.999,
+        evaluate_every=3_000,
+        save_every=500,
     )
 
 
@@ -70,12 +70,12 @@ def lavie() -> Recipe:
     """LaVie's base model: the image U-Net inflated, then tuned on clips and stills jointly."""
     return Recipe(
         name="lavie",
-        task=DenoiserTask(clips=8_000, batch_size=4),
-        parents=(autoencoder(), text(), oracle(), image()),
-        steps=2_000,
+        task=DenoiserTask(clips=5_000, batch_size=4),
+        parents=(autoencoder(), text(), image()),
+        steps=4_000,
         optimizer=AdamW(lr=5e-4),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
-        ema=0.998,
-        evaluate_every=500,
-        save_every=100,
+        ema=0.999,
+        evaluate_every=1_000,
+        save_every=250,
     )

@@ -1,7 +1,8 @@
 """What each run of the chain trains, on what, and what it leaves behind."""
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec, Reconstruction, measure_scale
 from mutoscope.encoding.text import Contrast, TextEncoder, TextVideoContrast, train_tokenizer
-from mutoscope.metrics.oracle import Oracle, OracleReading
+from mutoscope.metrics.oracle import Oracle, OracleReading, load_oracle
 from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_encoder import VideoEncoder
 from mutoscope.nn.video_unet import VideoUNet
@@ -48,6 +49,7 @@ class AutoencoderTask:
         kl_weight, edge_weight: See `Reconstruction`.
         batch_size: Pieces of 40x64 pixels a batch: many small steps learn sooner than few large.
         seed: Of the range of scenes.
+        samples: Test stills of an evaluation.
     """
 
     patch: int = 4
@@ -58,6 +60,7 @@ class AutoencoderTask:
     edge_weight: float = 0.5
     batch_size: int = 8
     seed: int = 1
+    samples: int = field(default=64, compare=False)
 
     def network(self) -> AutoencoderKL:
         """The autoencoder with its first weights."""
@@ -87,7 +90,7 @@ class AutoencoderTask:
         return Run(
             objective=Reconstruction(vae, kl_weight=self.kl_weight, edge_weight=self.edge_weight),
             batches=pieces,
-            evaluate=CodecSamples(),
+            evaluate=CodecSamples(self.samples),
             export=self.export,
         )
 
@@ -110,11 +113,13 @@ class OracleTask:
         widths: Channels of its trunk.
         batch_size: Clips a batch.
         seed: Of the range of scenes.
+        samples: Test clips of an evaluation.
     """
 
     widths: tuple[int, int, int] = (32, 64, 96)
     batch_size: int = 32
     seed: int = 2
+    samples: int = field(default=256, compare=False)
 
     def prepare(
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
@@ -132,7 +137,7 @@ class OracleTask:
         return Run(
             objective=OracleReading(oracle),
             batches=clips,
-            evaluate=OracleSamples(),
+            evaluate=OracleSamples(self.samples),
             export=lambda modules, folder: _save(modules["oracle"], folder / "oracle"),
         )
 
@@ -145,8 +150,11 @@ class TextTask:
         width, layers, heads: Of the text encoder.
         max_tokens: Longest prompt.
         vocabulary_size: Tokens.
+        captions: Captions that the tokenizer is trained on.
         batch_size: Clips a batch; also the number of captions each clip is told from.
         seed: Of the range of scenes.
+        samples: Test clips of an evaluation.
+        probes: Captions that its linear probes are fitted and tried on.
     """
 
     width: int = 160
@@ -154,13 +162,17 @@ class TextTask:
     heads: int = 4
     max_tokens: int = 77
     vocabulary_size: int = 1024
+    captions: int = 30_000
     batch_size: int = 96
     seed: int = 3
+    samples: int = field(default=256, compare=False)
+    probes: int = field(default=4000, compare=False)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer of 30,000 captions."""
-        scenes = (draw_scene(seed, split="train", kind="video") for seed in range(15_000))
-        stills = (draw_scene(seed, split="train", kind="image") for seed in range(15_000))
+        """The tokenizer, of captions of clips and of stills."""
+        half = range(self.captions // 2)
+        scenes = (draw_scene(seed, split="train", kind="video") for seed in half)
+        stills = (draw_scene(seed, split="train", kind="image") for seed in half)
         texts = (
             caption(scene, level=LEVELS[scene.seed % len(LEVELS)], seed=scene.seed)
             for source in (scenes, stills)
@@ -191,7 +203,7 @@ class TextTask:
         return Run(
             objective=TextVideoContrast(text, video.to(device), head.to(device)),
             batches=clips,
-            evaluate=TextSamples(tokenizer),
+            evaluate=TextSamples(tokenizer, self.samples, self.probes),
             export=export,
         )
 
@@ -230,20 +242,22 @@ class DenoiserTask:
         trained: "all", as LaVie does, or "temporal": the layers that the image model lacks.
         batch_size: Stills, or clips, a batch.
         seed: Of the order of the data.
+        samples: Test captions, and image-only ones, drawn in an evaluation.
     """
 
-    widths: tuple[int, ...] = (64, 96, 128)
-    layers: int = 2
+    widths: tuple[int, ...] = (64, 96, 96)
+    layers: int = 1
     attention_levels: tuple[bool, ...] = (False, True, True)
-    heads: tuple[int, ...] = (2, 3, 4)
+    heads: tuple[int, ...] = (2, 3, 3)
     process: VariancePreserving = LAW
     images: int = 60_000
     clips: int = 0
     images_per_clip: int = 4
     image_weight: float = 1.0
     trained: Literal["all", "temporal"] = "all"
-    batch_size: int = 64
+    batch_size: int = 32
     seed: int = 4
+    samples: int = field(default=24, compare=False)
 
     def network(self, *, channels: int, text_width: int, temporal: bool) -> VideoUNet:
         """The U-Net with its first weights."""
@@ -255,6 +269,7 @@ class DenoiserTask:
             attention_levels=self.attention_levels,
             num_attention_heads=self.heads,
             cross_attention_dim=text_width,
+            norm_num_groups=16,
             temporal=temporal,
         )
         network.to(memory_format=torch.channels_last)
@@ -284,6 +299,7 @@ class DenoiserTask:
                 self.process,
                 device=device,
                 num_frames=NUM_FRAMES if temporal else 1,
+                count=self.samples,
             ),
             export=self.export,
         )
@@ -321,17 +337,25 @@ class DenoiserTask:
         def report(done: int, total: int) -> None:
             console.print(f"encoding {type(source).__name__}: {done:,} of {total:,} clips")
 
-        return build_cache(work / "cache", source, codec, processes=2, report=report)
+        # Starting processes takes longer than making a few clips.
+        processes = (os.cpu_count() or 1) if len(source) > 1000 else 1
+        return build_cache(work / "cache", source, codec, processes=processes, report=report)
 
 
 def denoiser_samples(
-    parents: Mapping[str, Path], process: VariancePreserving, *, device: str, num_frames: int
+    parents: Mapping[str, Path],
+    process: VariancePreserving,
+    *,
+    device: str,
+    num_frames: int,
+    count: int,
 ) -> DenoiserSamples:
     """What draws and reads samples of a denoiser whose parents lie in these folders."""
-    oracle: Oracle = Oracle.from_pretrained(parents["oracle"] / "oracle")
-    _frozen(oracle, device)
+    oracle = load_oracle()
+    if oracle is not None:
+        oracle.to(device)
     codec, text = load_codec(parents["autoencoder"], device), load_text(parents["text"], device)
-    return DenoiserSamples(process, text, codec, oracle, num_frames, FPS)
+    return DenoiserSamples(process, text, codec, oracle, num_frames, FPS, count)
 
 
 def load_codec(folder: Path, device: str) -> LatentCodec:

@@ -27,7 +27,9 @@ def small_vae(*, patch: int = 2, scale: float = 0.5, shift: float = 0.1) -> Auto
 
 
 def clip(frames: int = 3, height: int = 16, width: int = 24) -> torch.Tensor:
-    return torch.rand(2, 3, frames, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return (
+        torch.rand(2, 3, frames, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    )
 
 
 @pytest.mark.parametrize(("patch", "factor"), [(1, 2), (2, 4)])

@@ -66,7 +66,9 @@ def test_contrast_learns_to_pair(tiny_system: LaVie) -> None:
     text = TextEncoder(tiny_system.text_encoder, tiny_system.tokenizer)
     objective = TextVideoContrast(text, video_encoder, head)
     clips = torch.rand(4, 3, 2, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    batch = Batch(captions=("a red star", "a blue star", "circle left", "circle right"), video=clips)
+    batch = Batch(
+        captions=("a red star", "a blue star", "circle left", "circle right"), video=clips
+    )
     # The text encoder belongs to all tests; only the video side learns here.
     optimizer = torch.optim.Adam([*video_encoder.parameters(), *head.parameters()], lr=1e-2)
     losses = []

@@ -1,0 +1,132 @@
+"""The chain from nothing to a video model, in small: every recipe trains, exports and is shipped."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from mutoscope.recipes import claims, mini
+from mutoscope.recipes.ship import ship
+from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask, OracleTask, TextTask
+from mutoscope.systems.load import load
+from mutoscope.training.optim import Schedule
+from mutoscope.training.provenance import read_provenance, verify_chain
+from mutoscope.training.recipe import Recipe
+from mutoscope.training.trainer import train
+
+
+def small(recipe: Recipe, task: object, parents: Mapping[str, Recipe]) -> Recipe:
+    """The recipe with two steps of little data."""
+    return replace(
+        recipe,
+        task=task,
+        parents=tuple(parents[parent.name] for parent in recipe.parents),
+        steps=2,
+        schedule=Schedule(),
+        evaluate_every=2,
+        save_every=2,
+    )
+
+
+def small_chain() -> dict[str, Recipe]:
+    recipes: dict[str, Recipe] = {}
+    tasks = {
+        "autoencoder": AutoencoderTask(batch_size=2, samples=2),
+        "oracle": OracleTask(widths=(8, 16, 32), batch_size=2, samples=2),
+        "text": TextTask(width=32, layers=1, captions=200, batch_size=4, samples=4, probes=64),
+        "image": DenoiserTask(
+            widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2
+        ),
+        "lavie": DenoiserTask(
+            widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=1, samples=2
+        ),
+    }
+    for name, task in tasks.items():
+        recipes[name] = small(getattr(mini, name)(), task, recipes)
+    return recipes
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole chain, trained for two steps each."""
+    folder = tmp_path_factory.mktemp("runs")
+    recipes = small_chain()
+    train(recipes["lavie"], folder)
+    train(recipes["oracle"], folder)
+    return folder
+
+
+def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
+    for name in ("autoencoder", "text", "image", "lavie", "oracle"):
+        provenance = read_provenance(runs / name / "model")
+        assert provenance.steps == 2
+        assert len(provenance.first_losses) == 2
+        assert list((runs / name / "samples").iterdir())
+    assert (runs / "lavie" / "samples" / "step_00000002" / "test.png").is_file()
+    folders = {name: runs / name / "model" for name in ("autoencoder", "text", "image", "lavie")}
+    verify_chain(small_chain()["lavie"], folders)
+
+
+def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
+    task = small_chain()["lavie"].task
+    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "image")}
+    run = task.prepare(parents, None, "cpu", runs / "work")
+    network = run.objective.modules()["network"]
+    with safe_open(
+        runs / "image" / "model" / "base" / "diffusion_pytorch_model.safetensors", "pt"
+    ) as file:
+        for name in file.keys():
+            torch.testing.assert_close(network.state_dict()[name], file.get_tensor(name))
+    batch = run.batches(0)
+    assert batch.latents is not None
+    assert batch.image_latents is not None
+    assert (batch.latents.shape[2], batch.image_latents.shape[2]) == (16, 4)
+
+
+@pytest.mark.parametrize(("arm", "images"), [("joint", 4), ("video-only", 0), ("temporal-only", 0)])
+def test_arms_of_the_forgetting_experiment_differ_as_they_say(
+    runs: Path, arm: claims.Arm, images: int
+) -> None:
+    full = claims.forgetting(arm, 0).task
+    assert isinstance(full, DenoiserTask)
+    tiny = small_chain()["lavie"].task
+    assert isinstance(tiny, DenoiserTask)
+    task = replace(tiny, images_per_clip=full.images_per_clip, trained=full.trained)
+    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "image")}
+    run = task.prepare(parents, None, "cpu", runs / "work")
+    batch = run.batches(0)
+    assert (batch.image_latents is None) == (images == 0)
+    network = run.objective.modules()["network"]
+    frozen = [name for name, weight in network.named_parameters() if not weight.requires_grad]
+    assert bool(frozen) == (arm == "temporal-only")
+
+
+def test_image_only_scenes_have_one_new_concept_each() -> None:
+    for number, scene in enumerate(claims.image_only_scenes()):
+        new_shape = any(thing.shape in ("flower", "arrow") for thing in scene.things)
+        assert (new_shape, scene.style != "none") == (number % 2 == 0, number % 2 == 1)
+    for still in claims.as_stills(claims.image_only_scenes()):
+        assert still.kind == "image"
+
+
+def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
+    runs: Path, tmp_path: Path
+) -> None:
+    ship(runs, tmp_path / "mini")
+    recipes = small_chain()
+    found = {}
+    for path in (tmp_path / "mini").rglob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata()
+            assert file.get_tensor(next(iter(file.keys()))).dtype == torch.float16
+        found[header["recipe"]] = header
+        assert header["recipe_hash"] == recipes[header["recipe"]].hash()
+        assert header["steps"] == "2"
+    assert set(found) == {"autoencoder", "text", "oracle", "lavie"}
+    for part in ("vae", "text_encoder", "tokenizer"):
+        (tmp_path / "mini" / part).rename(tmp_path / "mini" / "lavie" / part)
+    video = load(tmp_path / "mini" / "lavie")("a red star drifts left over the sea", steps=2)
+    assert video.frames.shape == (1, 16, 80, 128, 3)
