@@ -57,7 +57,7 @@ def image() -> Recipe:
         name="image",
         task=DenoiserTask(),
         parents=(autoencoder(), text()),
-        steps=12_000,
+        steps=20_000,
         optimizer=AdamW(lr=1e-3),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
         ema=0.999,
@@ -70,9 +70,9 @@ def lavie() -> Recipe:
     """LaVie's base model: the image U-Net inflated, then tuned on clips and stills jointly."""
     return Recipe(
         name="lavie",
-        task=DenoiserTask(clips=5_000, batch_size=4),
+        task=DenoiserTask(clips=4_000, batch_size=2),
         parents=(autoencoder(), text(), image()),
-        steps=4_000,
+        steps=5_000,
         optimizer=AdamW(lr=5e-4),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
         ema=0.999,

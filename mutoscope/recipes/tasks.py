@@ -34,6 +34,7 @@ from mutoscope.world.scene import draw_scene
 SIZE = Size(80, 128)
 NUM_FRAMES = 16
 FPS = 8.0
+TOKENIZER_CAPTIONS = 30_000
 LAW = VariancePreserving(betas="cosine", prediction="v")
 
 
@@ -150,7 +151,6 @@ class TextTask:
         width, layers, heads: Of the text encoder.
         max_tokens: Longest prompt.
         vocabulary_size: Tokens.
-        captions: Captions that the tokenizer is trained on.
         batch_size: Clips a batch; also the number of captions each clip is told from.
         seed: Of the range of scenes.
         samples: Test clips of an evaluation.
@@ -162,7 +162,6 @@ class TextTask:
     heads: int = 4
     max_tokens: int = 77
     vocabulary_size: int = 1024
-    captions: int = 30_000
     batch_size: int = 96
     seed: int = 3
     samples: int = field(default=256, compare=False)
@@ -170,7 +169,7 @@ class TextTask:
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer, of captions of clips and of stills."""
-        half = range(self.captions // 2)
+        half = range(TOKENIZER_CAPTIONS // 2)
         scenes = (draw_scene(seed, split="train", kind="video") for seed in half)
         stills = (draw_scene(seed, split="train", kind="image") for seed in half)
         texts = (
@@ -245,17 +244,17 @@ class DenoiserTask:
         samples: Test captions, and image-only ones, drawn in an evaluation.
     """
 
-    widths: tuple[int, ...] = (64, 96, 96)
+    widths: tuple[int, ...] = (48, 64, 64)
     layers: int = 1
     attention_levels: tuple[bool, ...] = (False, True, True)
-    heads: tuple[int, ...] = (2, 3, 3)
+    heads: tuple[int, ...] = (2, 2, 2)
     process: VariancePreserving = LAW
-    images: int = 60_000
+    images: int = 40_000
     clips: int = 0
     images_per_clip: int = 4
     image_weight: float = 1.0
     trained: Literal["all", "temporal"] = "all"
-    batch_size: int = 32
+    batch_size: int = 16
     seed: int = 4
     samples: int = field(default=24, compare=False)
 

@@ -192,9 +192,10 @@ class _Session:
                     self._read(min(done, 1.0))
                 if done >= 1 or self.learner.step % self.recipe.evaluate_every == 0:
                     self._evaluate()
-                if done >= 1 or asked.is_set() or self._is_save_due():
+                stop = asked.is_set()  # once: a signal between two looks would go without a save
+                if done >= 1 or stop or self._is_save_due():
                     self._save()
-                if asked.is_set() and done < 1:
+                if stop and done < 1:
                     raise Cancelled(
                         f"{self.recipe.name} was stopped after step {self.learner.step}, which is "
                         f"saved in {self.folder}. Run the same command again to go on."

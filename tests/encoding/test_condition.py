@@ -98,8 +98,10 @@ def test_each_caption_of_a_clip_with_images_is_dropped_on_its_own() -> None:
 def test_drop_draws_from_the_generator_alone_whatever_the_probability() -> None:
     told = condition(batch=50)
     first, second = Generator().manual_seed(3), Generator().manual_seed(3)
-    told.drop({"text": 0.0}, first)
-    told.drop({"text": 0.9}, second)
+    once, again = told.drop({"text": 0.5}, first), told.drop({"text": 0.5}, second)
+    assert torch.equal(once.text, again.text)
+    assert not torch.equal(once.text, told.drop({"text": 0.5}, first).text)
+    told.drop({"text": 0.0}, second)
     assert torch.equal(first.get_state(), second.get_state())
 
 

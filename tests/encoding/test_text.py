@@ -54,7 +54,7 @@ def test_the_empty_prompt_is_start_and_end(text: TextEncoder) -> None:
 
 
 def test_a_prompt_too_long_is_refused(text: TextEncoder) -> None:
-    with pytest.raises(RequestError, match="at most 32. Shorten it"):
+    with pytest.raises(RequestError, match=r"at most 32\. Shorten it"):
         text.encode(["star " * 40])
 
 
