@@ -93,7 +93,10 @@ class RenderedBatches:
 
     Attributes:
         batch_size: Scenes a batch of clips.
-        num_frames: Frames of a clip, at `fps`.
+        num_frames: Frames of a clip.
+        fps: Frames per second of the scenes' time.
+        height: Pixels.
+        width: Pixels.
         stills_every: Every so many batches hold stills instead of clips; 0 for never.
         stills: Scenes in such a batch: a still costs less than a clip and shows as many looks.
         all_concepts: Whether held-out combinations and image-only concepts occur, in clips too:

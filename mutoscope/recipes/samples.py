@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from mutoscope.data.batches import RenderedBatches, with_image_only_concepts
 from mutoscope.diffusion.guidance import TextGuidance
-from mutoscope.diffusion.process import Process
+from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.accuracy import score
@@ -140,7 +139,7 @@ class DenoiserSamples:
     sheets and no figures.
     """
 
-    process: Process
+    process: VariancePreserving
     text: TextEncoder
     codec: LatentCodec
     oracle: Oracle | None
@@ -184,7 +183,7 @@ class DenoiserSamples:
         prompts = [
             caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
         ]
-        scheduler = DPMSolverMultistepScheduler.from_config(stage.process.scheduler().config)
+        scheduler = self.process.scheduler("dpm++")
         videos = []
         for start in range(0, len(prompts), 8):
             part = prompts[start : start + 8]

@@ -306,7 +306,7 @@ class DenoiserTask:
     def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
         """Saves the U-Net as `folder/base` and its noise law as `folder/scheduler`."""
         _save(modules["network"], folder / "base")
-        self.process.scheduler().save_pretrained(folder / "scheduler")
+        self.process.scheduler("dpm++").save_pretrained(folder / "scheduler")
 
     def _batches(self, data: Path | None, codec: LatentCodec, work: Path) -> Callable[[int], Batch]:
         if not self.clips:
