@@ -28,14 +28,12 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 @app.callback(invoke_without_command=True)
-def _no_command(
-    context: typer.Context,
+def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
         print(__version__)
-    elif context.invoked_subcommand is None:
-        print(context.get_help())
+        raise typer.Exit
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,10 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: What follows `mutoscope`; the process's own by default.
     """
-    sys.exit(_run(arguments))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(given or ["--help"]))
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: list[str]) -> int:
     try:
         code = app(args=arguments, prog_name="mutoscope", standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

@@ -108,7 +108,8 @@ def evaluate(
         ),
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_png(out / "sheet.png", contact_sheet(pictures, [p.text for p in asked[: len(pictures)]]))
+    titles = [asked[number].text for number, _ in jobs[: len(pictures)]]
+    write_png(out / "sheet.png", contact_sheet(pictures, titles))
     facts = {
         "prompts": len(asked),
         "prompts_hash": fingerprint(list(asked)),

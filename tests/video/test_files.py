@@ -212,6 +212,16 @@ def test_a_clip_takes_the_frames_a_player_would_show(
     assert frames.min() >= 8 * expected[0]  # the dark bars are cut away
 
 
+@pytest.mark.parametrize("fps", [8.0, 24000 / 1001, 29.97])
+def test_at_its_own_rate_every_frame_comes_once(tmp_path: Path, fps: float) -> None:
+    path = tmp_path / "a.mp4"
+    write_video(path, greys(24), fps, {})
+    for start in range(1, 20):  # moments that fall on frames, as far as rounding lets them
+        frames = read_clip(path, start=start / fps, num_frames=4, fps=fps, size=Size(16, 16))
+        found = [round((f.mean() - 8) / 8) for f in frames[:, 4:12, 4:12]]
+        assert found == [start, start + 1, start + 2, start + 3]
+
+
 def test_a_clip_beyond_the_end(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", greys(24), 8.0, {})
     assert probe(tmp_path / "a.mp4").seconds == 3.0

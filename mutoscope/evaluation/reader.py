@@ -1,0 +1,115 @@
+"""How well the oracle reads: accuracy and confusions on true renders, clean and coded.
+
+Command: `python -m mutoscope.evaluation.reader OUT [COUNT]`, on the first COUNT test clips (1,000).
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.errors import ModelError
+from mutoscope.metrics.accuracy import accuracy, confusion, score
+from mutoscope.metrics.oracle import Oracle, Reading, load_oracle
+from mutoscope.systems.load import load
+from mutoscope.video.frames import to_bytes, to_floats
+from mutoscope.world.labels import SCENE_FACTORS, THING_FACTORS
+from mutoscope.world.render import render
+from mutoscope.world.scene import Scene, draw_scene
+
+AT_ONCE = 8
+FPS = 8.0
+
+
+def readings(
+    oracle: Oracle, scenes: Sequence[Scene], codec: LatentCodec | None = None
+) -> list[Reading]:
+    """What the oracle reads in the scenes' renders of 16 frames, after `codec` if there is one."""
+    found: list[Reading] = []
+    for start in range(0, len(scenes), AT_ONCE):
+        part = scenes[start : start + AT_ONCE]
+        video = torch.stack([to_floats(render(scene, fps=FPS)) for scene in part])
+        found += oracle.read(video if codec is None else _coded(video, codec), fps=FPS)
+    return found
+
+
+def _coded(video: Tensor, codec: LatentCodec) -> Tensor:
+    with torch.inference_mode():
+        again = codec.decode(codec.encode(video)).clamp(-1, 1)
+    return torch.stack([to_floats(clip) for clip in to_bytes(again)])
+
+
+def report(oracle: Oracle, scenes: Sequence[Scene], codec: LatentCodec) -> str:
+    """Accuracy of every factor with intervals, clean and coded, and the clean confusions."""
+    factors = [*SCENE_FACTORS, *THING_FACTORS]
+    clean, coded = readings(oracle, scenes), readings(oracle, scenes, codec)
+    groups = range(len(scenes))
+    tables = [
+        accuracy(
+            [score(scene, one, factors) for scene, one in zip(scenes, found, strict=True)], groups
+        )
+        for found in (clean, coded)
+    ]
+    lines = [
+        f"# The oracle on the first {len(scenes)} test clips, {datetime.now(UTC).date()}",
+        "",
+        f"`python -m mutoscope.evaluation.reader OUT {len(scenes)}`; torch {torch.__version__}.",
+        "",
+        "| factor | clean renders | after the autoencoder |",
+        "|---|---|---|",
+        *(f"| {name} | {tables[0][name]} | {tables[1][name]} |" for name in factors),
+        "",
+        "Rows of the matrices are the truth, columns what was read; objects in their own places.",
+    ]
+    for name, values in {**SCENE_FACTORS, **THING_FACTORS}.items():
+        truth, seen = _pairs(name, scenes, clean)
+        lines += ["", f"## {name}", "", *_matrix(confusion(truth, seen, values), values)]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(
+    name: str, scenes: Sequence[Scene], found: Sequence[Reading]
+) -> tuple[list[str], list[str]]:
+    """Truth and reading of one factor, of every scene or of every object that was found."""
+    if name in SCENE_FACTORS:
+        return [getattr(scene, name) for scene in scenes], [one.scene[name] for one in found]
+    pairs = [
+        (getattr(thing, name), seen[name])
+        for scene, one in zip(scenes, found, strict=True)
+        for thing, seen in zip(scene.things, one.things, strict=False)
+    ]
+    return [truth for truth, _ in pairs], [seen for _, seen in pairs]
+
+
+def _matrix(counts: np.ndarray, values: Sequence[str]) -> list[str]:
+    return [
+        "| | " + " | ".join(values) + " |",
+        "|---" * (len(values) + 1) + "|",
+        *(
+            f"| {value} | " + " | ".join(map(str, row)) + " |"
+            for value, row in zip(values, counts, strict=True)
+        ),
+    ]
+
+
+def main(out: Path, count: int) -> None:
+    """Writes `out/oracle.md` on the shipped oracle and autoencoder.
+
+    Raises:
+        ModelError: This copy of the package ships no oracle.
+    """
+    oracle = load_oracle()
+    if oracle is None:
+        raise ModelError("there is no oracle in mutoscope/mini to report on. Ship one first.")
+    scenes = [draw_scene(seed, split="test") for seed in range(count)]
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "oracle.md").write_text(report(oracle, scenes, LatentCodec(load().vae)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000)

@@ -1,0 +1,32 @@
+"""The report on the oracle counts what was read, in the clips it says."""
+
+import torch
+
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.evaluation.reader import readings, report
+from mutoscope.metrics.oracle import Oracle
+from mutoscope.systems.lavie import LaVie
+from mutoscope.world.scene import draw_scene
+
+
+def test_confusions_add_up_and_the_codec_matters(tiny_system: LaVie) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        oracle = Oracle((8, 16, 32)).eval()
+    # An untrained reader says the same of everything; a larger first layer makes it differ.
+    with torch.no_grad():
+        oracle.trunk.stem.weight.mul_(20)
+    scenes = [draw_scene(seed, split="test") for seed in range(10)]
+    text = report(oracle, scenes, LatentCodec(tiny_system.vae))
+    section = text.split("## background")[1].split("##")[0]
+    counts = [int(cell) for cell in section.split() if cell.isdigit()]
+    assert sum(counts) == 10
+    assert len(readings(oracle, scenes)) == 10
+    clean, coded = (section_of(text, column) for column in (2, 3))
+    assert clean != coded
+
+
+def section_of(text: str, column: int) -> list[str]:
+    """One column of the first table."""
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "%" in line]
+    return [row.split("|")[column] for row in rows]
