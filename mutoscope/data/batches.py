@@ -22,7 +22,11 @@ from mutoscope.world.scene import Scene, draw_scene
 
 
 def shuffled(count: int, batch_size: int, number: int, seed: int) -> list[int]:
-    """Members of batch `number` when `count` clips are shuffled anew in every epoch."""
+    """Members of batch `number` when `count` clips are shuffled anew in every epoch but the first.
+
+    Clips of a source come in no particular order; taken as they come, in the first epoch they are
+    encoded as they are needed.
+    """
     members: list[int] = []
     for position in range(number * batch_size, (number + 1) * batch_size):
         epoch, place = divmod(position, count)
@@ -32,6 +36,8 @@ def shuffled(count: int, batch_size: int, number: int, seed: int) -> list[int]:
 
 @lru_cache(maxsize=8)
 def _order(count: int, epoch: int, seed: int) -> np.ndarray:
+    if epoch == 0:
+        return np.arange(count)
     return np.random.default_rng([seed, epoch, count]).permutation(count)
 
 
@@ -52,7 +58,7 @@ class LatentBatches:
     seed: int
 
     def __call__(self, number: int) -> Batch:
-        members = shuffled(self.cache.count, self.batch_size, number, self.seed)
+        members = shuffled(len(self.cache), self.batch_size, number, self.seed)
         draw = np.random.default_rng([self.seed, number, 1])
         return Batch(
             captions=tuple(pick_captions(self.cache, members, draw)),
@@ -73,7 +79,7 @@ class JointBatches:
     def __call__(self, number: int) -> Batch:
         batch = LatentBatches(self.clips, self.batch_size, self.seed)(number)
         count = self.batch_size * self.images_per_clip
-        members = shuffled(self.images.count, count, number, self.seed + 1)
+        members = shuffled(len(self.images), count, number, self.seed + 1)
         texts = pick_captions(self.images, members, np.random.default_rng([self.seed, number, 2]))
         stills = self.images.latents(members)[:, :, 0]
         per_clip = self.images_per_clip

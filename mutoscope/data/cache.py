@@ -1,9 +1,9 @@
-"""Latents encoded once: a folder of parts that any number of training runs read at random."""
+"""Latents encoded once: a folder of parts, each made when it is first asked for."""
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,111 +15,104 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.types import Latents
 from mutoscope.video.frames import to_floats
 
-PART = 256
+PART = 64
 FRAMES_AT_ONCE = 64
+
+Clip = tuple[Frames, tuple[str, ...]]
 
 
 class LatentCache:
-    """Latents (float16, N C F h w) and captions of N clips, memory-mapped from `folder`."""
+    """Latents (float16, N C F h w) and captions of the clips of a source.
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self.folder = folder
-        self.count = count
-        self._opened: dict[int, np.ndarray] = {}
-        self._read: dict[int, list[tuple[str, ...]]] = {}
+    A part of 64 clips is rendered or read, encoded and written when one of its clips is first
+    needed; from then on, in this run and in all later ones, it is read from memory maps. While a
+    part is encoded here, other processes already make the clips of the next.
+
+    Args:
+        folder: Parent of caches; this one's folder is named by the source's and codec's hashes, so
+            latents are never taken for those of other clips or of another codec.
+        source: The clips.
+        codec: The autoencoder.
+        processes: Processes that render or read; 1 does it in this one.
+    """
+
+    def __init__(
+        self, folder: Path, source: ClipSource, codec: LatentCodec, *, processes: int
+    ) -> None:
+        self.folder = folder / f"{source.key()}-{codec.hash()}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.source = source
+        self.codec = codec
+        self.processes = processes
+        self._latents: dict[int, np.ndarray] = {}
+        self._captions: dict[int, list[tuple[str, ...]]] = {}
+        self._ahead: dict[int, list[Future[Clip]]] = {}
+        self._pool: Executor | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
 
     def latents(self, indices: Sequence[int]) -> Latents:
         """Latents of the clips `indices`, float32, B C F h w."""
-        rows = [self._part(index // PART)[index % PART] for index in indices]
+        rows = []
+        for index in indices:
+            part, row = divmod(index, PART)
+            self._open(part)
+            rows.append(self._latents[part][row])
         return torch.from_numpy(np.stack(rows)).float()
 
     def captions(self, index: int) -> tuple[str, ...]:
         """All captions of one clip."""
-        return self._texts(index // PART)[index % PART]
+        part, row = divmod(index, PART)
+        self._open(part)
+        return self._captions[part][row]
 
-    def _part(self, number: int) -> np.ndarray:
-        if number not in self._opened:
-            self._opened[number] = np.load(_latent_file(self.folder, number), mmap_mode="r")
-        return self._opened[number]
+    def _open(self, part: int) -> None:
+        """Maps a part into memory, making it first if it is not there."""
+        if part in self._latents:
+            return
+        latents = self.folder / f"latents_{part:05d}.npy"
+        captions = self.folder / f"captions_{part:05d}.json"
+        if not latents.exists():
+            clips = self._clips(part)
+            texts = json.dumps([texts for _, texts in clips])
+            _write(captions, texts.encode("utf-8"))
+            encoded = self._encode([frames for frames, _ in clips])
+            draft = latents.with_suffix(".tmp.npy")
+            np.save(draft, encoded)
+            os.replace(draft, latents)
+        self._captions[part] = [tuple(row) for row in json.loads(captions.read_text("utf-8"))]
+        self._latents[part] = np.load(latents, mmap_mode="r")
 
-    def _texts(self, number: int) -> list[tuple[str, ...]]:
-        if number not in self._read:
-            lines = json.loads(_caption_file(self.folder, number).read_text(encoding="utf-8"))
-            self._read[number] = [tuple(line) for line in lines]
-        return self._read[number]
+    def _clips(self, part: int) -> list[Clip]:
+        """The clips of a part; with several processes, the next part's are begun."""
+        if self.processes == 1:
+            return [self.source.clip(number) for number in self._numbers(part)]
+        if self._pool is None:
+            # "spawn": a fork of a process that runs torch's thread pool may hang.
+            self._pool = ProcessPoolExecutor(self.processes, mp_context=get_context("spawn"))
+        for number in (part, part + 1):
+            if number not in self._ahead and self._numbers(number):
+                self._ahead[number] = [
+                    self._pool.submit(self.source.clip, each) for each in self._numbers(number)
+                ]
+        return [clip.result() for clip in self._ahead.pop(part)]
 
+    def _numbers(self, part: int) -> range:
+        return range(part * PART, min((part + 1) * PART, len(self)))
 
-def build_cache(
-    folder: Path,
-    source: ClipSource,
-    codec: LatentCodec,
-    *,
-    processes: int,
-    report: Callable[[int, int], None],
-) -> LatentCache:
-    """Renders or reads every clip of `source`, encodes it, and writes it to `folder` in parts.
-
-    A cache that was cut short goes on from its last whole part.
-
-    Args:
-        folder: Parent of caches; this one's folder is named by the source's and codec's hashes.
-        source: The clips.
-        codec: The autoencoder.
-        processes: Processes that render or read; encoding happens in this one.
-        report: Called with (clips done, clips in all) after each part.
-    """
-    folder = folder / f"{source.key()}-{codec.hash()}"
-    folder.mkdir(parents=True, exist_ok=True)
-    total = len(source)
-    missing = [n for n in range(-(-total // PART)) if not _latent_file(folder, n).exists()]
-    wanted = [range(n * PART, min((n + 1) * PART, total)) for n in missing]
-    for number, clips in zip(missing, _clips(source, wanted, processes), strict=True):
-        latents = _encode(codec, [frames for frames, _ in clips])
-        captions = json.dumps([texts for _, texts in clips])
-        _write(_caption_file(folder, number), captions.encode("utf-8"))
-        temporary = _latent_file(folder, number).with_suffix(".tmp.npy")
-        np.save(temporary, latents)
-        os.replace(temporary, _latent_file(folder, number))
-        report(min((number + 1) * PART, total), total)
-    return LatentCache(folder, total)
-
-
-def _clips(
-    source: ClipSource, wanted: list[range], processes: int
-) -> Iterator[list[tuple[Frames, tuple[str, ...]]]]:
-    if processes <= 1 or not wanted:
-        for numbers in wanted:
-            yield [source.clip(number) for number in numbers]
-        return
-    # "spawn": a fork of a process that runs torch's thread pool may hang.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        # One part is made ahead while this process encodes the one before.
-        ahead = [pool.map(source.clip, numbers, chunksize=8) for numbers in wanted[:2]]
-        for position in range(len(wanted)):
-            yield list(ahead.pop(0))
-            if position + 2 < len(wanted):
-                ahead.append(pool.map(source.clip, wanted[position + 2], chunksize=8))
-
-
-def _encode(codec: LatentCodec, clips: list[Frames]) -> np.ndarray:
-    together = max(1, FRAMES_AT_ONCE // len(clips[0]))
-    rows = []
-    for start in range(0, len(clips), together):
-        video = torch.stack([to_floats(frames) for frames in clips[start : start + together]])
-        with torch.inference_mode():
-            rows.append(codec.encode(video.to(codec.vae.device)).cpu().numpy().astype(np.float16))
-    return np.concatenate(rows)
-
-
-def _latent_file(folder: Path, number: int) -> Path:
-    return folder / f"latents_{number:05d}.npy"
-
-
-def _caption_file(folder: Path, number: int) -> Path:
-    return folder / f"captions_{number:05d}.json"
+    def _encode(self, clips: list[Frames]) -> np.ndarray:
+        together = max(1, FRAMES_AT_ONCE // len(clips[0]))
+        rows = []
+        for start in range(0, len(clips), together):
+            video = torch.stack([to_floats(frames) for frames in clips[start : start + together]])
+            with torch.inference_mode():
+                latents = self.codec.encode(video.to(self.codec.vae.device))
+            rows.append(latents.cpu().numpy().astype(np.float16))
+        return np.concatenate(rows)
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    draft = path.with_suffix(".tmp")
+    draft.write_bytes(content)
+    os.replace(draft, path)

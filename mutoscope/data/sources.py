@@ -153,6 +153,10 @@ class FolderSource:
             info = probe(path)
             count = int(info.num_frames / info.fps / length + 1e-6)
             starts += [(path, number * length) for number in range(count)]
+        # In the order of a hash: neighbours of one video would make batches of one look.
+        starts.sort(
+            key=lambda start: hashlib.sha256(f"{start[0].name} {start[1]}".encode()).digest()
+        )
         if not starts:
             raise DataError(
                 f"no video in {self.folder} is {length:g} s long: a clip is {self.num_frames} "

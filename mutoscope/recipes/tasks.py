@@ -8,13 +8,12 @@ from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
-from rich.console import Console
 from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.data.batches import CropBatches, JointBatches, LatentBatches, RenderedBatches
-from mutoscope.data.cache import LatentCache, build_cache
+from mutoscope.data.cache import LatentCache
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec, Reconstruction, measure_scale
@@ -331,14 +330,9 @@ class DenoiserTask:
         )
 
     def _cache(self, source: ClipSource, codec: LatentCodec, work: Path) -> LatentCache:
-        console = Console(stderr=True)
-
-        def report(done: int, total: int) -> None:
-            console.print(f"encoding {type(source).__name__}: {done:,} of {total:,} clips")
-
         # Starting processes takes longer than making a few clips.
         processes = (os.cpu_count() or 1) if len(source) > 1000 else 1
-        return build_cache(work / "cache", source, codec, processes=processes, report=report)
+        return LatentCache(work / "cache", source, codec, processes=processes)
 
 
 def denoiser_samples(

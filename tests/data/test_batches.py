@@ -13,10 +13,11 @@ from mutoscope.data.batches import (
     shuffled,
     with_image_only_concepts,
 )
-from mutoscope.data.cache import LatentCache, build_cache
+from mutoscope.data.cache import PART, LatentCache
 from mutoscope.data.sources import WorldSource
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.systems.lavie import LaVie
+from mutoscope.video.frames import to_floats
 from mutoscope.world import factors as world
 from mutoscope.world.scene import draw_scene
 from mutoscope.world.splits import held_out
@@ -31,18 +32,16 @@ def caches(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> list
         WorldSource(count=11, kind="image", num_frames=1, height=16, width=24),
     ]
     codec = LatentCodec(tiny_system.vae)
-    return [
-        build_cache(folder, source, codec, processes=1, report=lambda done, total: None)
-        for source in sources
-    ]
+    return [LatentCache(folder, source, codec, processes=1) for source in sources]
 
 
 def test_an_epoch_holds_every_clip_once_in_a_new_order() -> None:
-    first = [shuffled(10, 5, number, seed=0) for number in range(2)]
-    second = [shuffled(10, 5, number, seed=0) for number in range(2, 4)]
-    assert sorted(first[0] + first[1]) == sorted(second[0] + second[1]) == list(range(10))
-    assert first != second
-    assert shuffled(10, 5, 3, seed=0) == second[1]
+    epochs = [shuffled(10, 10, number, seed=0) for number in range(3)]
+    assert epochs[0] == list(range(10))
+    assert sorted(epochs[1]) == sorted(epochs[2]) == list(range(10))
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert shuffled(10, 5, 3, seed=0) == epochs[1][5:]
+    assert shuffled(10, 5, 3, seed=1) != epochs[1][5:]
     # A batch may span two epochs.
     assert len(shuffled(3, 5, 0, seed=0)) == 5
 
@@ -111,20 +110,36 @@ def test_image_only_concepts_come_at_the_share_asked_for() -> None:
     assert changed.style in world.IMAGE_ONLY_STYLES
 
 
-def test_a_cache_cut_short_goes_on_and_one_of_another_codec_is_another(
-    caches: list[LatentCache], tiny_system: LaVie, tmp_path: Path
-) -> None:
-    source = WorldSource(count=6, kind="video", num_frames=4, height=16, width=24)
+def test_parts_are_made_when_needed_and_only_once(tiny_system: LaVie, tmp_path: Path) -> None:
+    source = WorldSource(count=2 * PART + 3, kind="image", num_frames=1, height=16, width=24)
     codec = LatentCodec(tiny_system.vae)
-    reports: list[tuple[int, int]] = []
-    first = build_cache(
-        tmp_path, source, codec, processes=2, report=lambda *done: reports.append(done)
-    )
-    assert reports == [(6, 6)]
-    torch.testing.assert_close(first.latents(range(6)), caches[0].latents(range(6)))
-    again = build_cache(
-        tmp_path, source, codec, processes=1, report=lambda *done: reports.append(done)
-    )
-    assert reports == [(6, 6)]
-    assert again.captions(3) == source.clip(3)[1]
-    assert first.folder.name.endswith(codec.hash())
+    first = LatentCache(tmp_path, source, codec, processes=2)
+    assert not list(first.folder.iterdir())
+    last = first.latents([2 * PART + 2])
+    assert sorted(path.name for path in first.folder.glob("*.npy")) == ["latents_00002.npy"]
+    video = to_floats(source.clip(2 * PART + 2)[0])[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(last, codec.encode(video), atol=2e-3, rtol=2e-3)
+    made = (first.folder / "latents_00002.npy").stat().st_mtime_ns
+    again = LatentCache(tmp_path, source, codec, processes=1)
+    assert torch.equal(again.latents([2 * PART + 2]), last)
+    assert again.captions(2 * PART + 2) == source.clip(2 * PART + 2)[1]
+    assert (first.folder / "latents_00002.npy").stat().st_mtime_ns == made
+
+
+def test_processes_change_nothing(tiny_system: LaVie, tmp_path: Path) -> None:
+    source = WorldSource(count=PART + 2, kind="video", num_frames=2, height=16, width=24)
+    codec = LatentCodec(tiny_system.vae)
+    alone = LatentCache(tmp_path / "a", source, codec, processes=1)
+    together = LatentCache(tmp_path / "b", source, codec, processes=2)
+    picked = [PART + 1, 0, 5]
+    assert torch.equal(alone.latents(picked), together.latents(picked))
+    assert together.captions(5) == alone.captions(5)
+
+
+def test_a_cache_of_another_codec_is_another(tiny_system: LaVie, tmp_path: Path) -> None:
+    source = WorldSource(count=2, kind="image", num_frames=1, height=16, width=24)
+    codec = LatentCodec(tiny_system.vae)
+    mine = LatentCache(tmp_path, source, codec, processes=1)
+    codec.scale *= 2
+    assert LatentCache(tmp_path, source, codec, processes=1).folder != mine.folder
