@@ -29,8 +29,8 @@ class LatentCache:
     part is encoded here, other processes already make the clips of the next.
 
     Args:
-        folder: Parent of caches; this one's folder is named by the source's and codec's hashes, so
-            latents are never taken for those of other clips or of another codec.
+        folder: Parent of caches; this one's folder is named by the source's and codec's hashes and
+            the size of a part, so latents are never taken for others than they are.
         source: The clips.
         codec: The autoencoder.
         processes: Processes that render or read; 1 does it in this one.
@@ -39,7 +39,7 @@ class LatentCache:
     def __init__(
         self, folder: Path, source: ClipSource, codec: LatentCodec, *, processes: int
     ) -> None:
-        self.folder = folder / f"{source.key()}-{codec.hash()}"
+        self.folder = folder / f"{source.key()}-{codec.hash()}-{PART}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.source = source
         self.codec = codec

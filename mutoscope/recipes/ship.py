@@ -40,10 +40,19 @@ SAMPLING: dict[str, object] = {
 
 
 def ship(runs: Path, target: Path) -> None:
-    """Copies the models of the finished runs in `runs` to `target`, in half precision."""
+    """Copies the models of the finished runs in `runs` to `target`, in half precision.
+
+    Also the records of where they come from, the image model's among them, which is not shipped.
+    """
     for run, places in PLACES.items():
-        for source, place in places.items():
-            _copy(runs / run / "model", source, target / place)
+        if (runs / run / "model").is_dir():
+            for source, place in places.items():
+                _copy(runs / run / "model", source, target / place)
+    for run in ("autoencoder", "text", "image", "lavie", "oracle"):
+        record = runs / run / "model" / "provenance.json"
+        if record.is_file():
+            (target / "provenance").mkdir(exist_ok=True)
+            shutil.copy(record, target / "provenance" / f"{run}.json")
     index = {
         "_class_name": LaVie.__name__,
         "text_encoder": ["transformers", "CLIPTextModel"],
