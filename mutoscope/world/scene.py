@@ -226,16 +226,11 @@ def excluded(scene: Scene) -> str | None:
 def excluded_combination(scene: Scene) -> str | None:
     """Why the factors of a scene cannot be read wherever its things stand, or None."""
     for thing in scene.things:
-        if (
-            thing.motion == "spin"
-            and thing.texture == "plain"
-            and thing.shape in ("circle", "ring")
-        ):
+        looks_alike = thing.texture == "plain" and thing.shape in ("circle", "ring")
+        if looks_alike and thing.motion == "spin":
             return f"a plain {thing.shape} looks the same however it spins"
         if CONTRAST[thing.colour, scene.background] < MIN_CONTRAST:
-            return (
-                f"{thing.colour} is too close to the colours of the {scene.background} background"
-            )
+            return f"{thing.colour} is too close to the colours of the {scene.background}"
         if scene.style == "pencil sketch" and thing.colour == "white":
             return "white is the colour of the paper of a pencil sketch"
     if len(scene.things) == 2:

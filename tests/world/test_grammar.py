@@ -68,6 +68,12 @@ def test_motion_is_said_of_the_thing_that_moves(videos: list[Scene]) -> None:
         for fact in moving:
             if fact.value in grammar.WAYS:
                 assert any(says(text, way) for way in grammar.WAYS[fact.value])
+                if len(moving) == 1:
+                    doing = re.split(r",? as the camera|, the camera", text)[0].replace(
+                        "lower", "down"
+                    )
+                    said = {word for word in ("up", "down", "left", "right") if word in doing}
+                    assert said == set(fact.value.split()), text
                 forms = [form for pair in grammar.TRAVEL_VERBS for form in pair]
             else:
                 forms = [form for pair in grammar.MOTION_VERBS[fact.value] for form in pair]
@@ -132,6 +138,8 @@ def test_levels_add_detail(videos: list[Scene]) -> None:
         short, plain, full = (set(facts(scene, level)) for level in LEVELS)
         assert short < plain < full
         assert Fact(None, "camera", scene.camera) in full
+        assert not {fact.factor for fact in short | plain} & {"speed", "camera"}
+        assert not {fact.factor for fact in short} & {"size", "texture"}
         for index, thing in enumerate(scene.things):
             sized = any(f.thing == index and f.factor == "size" for f in full)
             assert sized == (thing.motion not in ("grow", "shrink"))

@@ -29,7 +29,7 @@ from mutoscope.world.scene import (
     excluded,
     excluded_combinations,
 )
-from mutoscope.world.splits import HELD_OUT_COLOURS, HELD_OUT_SHAPES, held_out
+from mutoscope.world.splits import HELD_OUT_COLOURS, HELD_OUT_SHAPES
 
 SPLITS = ("train", "test", "held-out")
 KINDS = ("video", "image")
@@ -37,12 +37,12 @@ KINDS = ("video", "image")
 
 @pytest.fixture(scope="module")
 def videos() -> list[Scene]:
-    return [draw_scene(seed, split="train") for seed in range(1500)]
+    return [draw_scene(seed, split="train") for seed in range(1000)]
 
 
 @pytest.fixture(scope="module")
 def images() -> list[Scene]:
-    return [draw_scene(seed, split="train", kind="image") for seed in range(1500)]
+    return [draw_scene(seed, split="train", kind="image") for seed in range(700)]
 
 
 def test_a_seed_gives_one_scene_and_splits_and_kinds_are_unrelated() -> None:
@@ -67,7 +67,11 @@ def test_held_out_combinations_occur_in_their_split_only(kind: str) -> None:
     for seed in range(150):
         for split in SPLITS:
             scene = draw_scene(seed, split=split, kind=kind)
-            kept = [held_out(t.shape, t.colour, t.motion) for t in scene.things]
+            kept = [
+                HELD_OUT_COLOURS.get(t.shape) == t.colour
+                or HELD_OUT_SHAPES.get(t.motion) == t.shape
+                for t in scene.things
+            ]
             assert any(kept) == (split == "held-out")
 
 
@@ -145,7 +149,7 @@ def test_excluded_names_what_is_wrong(videos: list[Scene]) -> None:
 
 
 def test_relation_lasts_and_things_stay_apart_by_their_masks(videos: list[Scene]) -> None:
-    for scene in [s for s in videos if s.arrangement != "single"][:25]:
+    for scene in [s for s in videos if s.arrangement != "single"][:15]:
         masks = render_truth(scene).masks
         assert not ((masks[0] > 0) & (masks[1] > 0)).any()
         axis = 1 if scene.arrangement == "horizontal" else 0
@@ -154,7 +158,7 @@ def test_relation_lasts_and_things_stay_apart_by_their_masks(videos: list[Scene]
 
 
 def test_things_stay_visible(videos: list[Scene]) -> None:
-    for scene in videos[:60]:
+    for scene in videos[:35]:
         masks = render_truth(scene).masks
         for thing, mask in zip(scene.things, masks, strict=True):
             upright = replace(thing, motion="still", x=0.8, y=0.5)
