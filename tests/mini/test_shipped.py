@@ -56,6 +56,7 @@ def test_the_chain_has_no_gap() -> None:
         assert len(record(name)["first_losses"]) == 50  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "steps"), [("autoencoder", 50), ("text", 2)])
 def test_first_losses_come_out_again(name: str, steps: int, tmp_path: Path) -> None:
     losses = reproduce(recipes()[name], steps=steps, parents={}, work=tmp_path)

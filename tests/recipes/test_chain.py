@@ -17,6 +17,8 @@ from mutoscope.training.provenance import read_provenance, verify_chain
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import train
 
+pytestmark = pytest.mark.slow
+
 
 def small(recipe: Recipe, task: object, parents: Mapping[str, Recipe]) -> Recipe:
     """The recipe with two steps of little data."""

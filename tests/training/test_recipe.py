@@ -127,7 +127,9 @@ def test_refuses_two_ancestors_of_one_name() -> None:
         tiny_recipe("c", parents=parents)
 
 
-@pytest.mark.parametrize("value", [lambda: 1, float("nan"), {1: 2}, b"x"], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [lambda: 1, float("nan"), {1: 2}, b"x"], ids=lambda value: type(value).__name__
+)
 def test_refuses_to_hash_what_has_no_stable_value(value: object) -> None:
     with pytest.raises(RequestError, match=r"RichTask\.ratio = .* cannot be hashed"):
         tiny_recipe(task=RichTask(ratio=value))  # type: ignore[arg-type]
