@@ -26,16 +26,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from torch import nn
 
-from mutoscope.data.batches import with_image_only_concepts
 from mutoscope.metrics.accuracy import Estimate, accuracy
 from mutoscope.nn.temporal import inflate
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
-from mutoscope.recipes.samples import DenoiserSamples, scenes_to_test
-from mutoscope.recipes.tasks import DenoiserTask, denoiser_samples
+from mutoscope.recipes.samples import WorldSamples, scenes_of_one_concept, scenes_to_test
+from mutoscope.recipes.tasks import DenoiserTask, world_samples
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import train
 from mutoscope.world.scene import Scene
@@ -67,16 +65,6 @@ def forgetting(arm: Arm, seed: int) -> Recipe:
     )
 
 
-def image_only_scenes() -> list[Scene]:
-    """Test scenes with one image-only concept each: shapes and styles take turns."""
-    scenes = []
-    for number, scene in enumerate(scenes_to_test(PROMPTS, "video", first=20_000)):
-        changed = with_image_only_concepts(scene, np.random.default_rng(number), share=1.0)
-        kept = {"style": "none"} if number % 2 == 0 else {"things": scene.things}
-        scenes.append(replace(changed, **kept))
-    return scenes
-
-
 def as_stills(scenes: Sequence[Scene]) -> list[Scene]:
     """The same scenes as images, whose captions say nothing of motion."""
     return [
@@ -90,13 +78,13 @@ def as_stills(scenes: Sequence[Scene]) -> list[Scene]:
     ]
 
 
-def measure(samples: DenoiserSamples, network: nn.Module, out: Path) -> dict[str, list[bool]]:
+def measure(samples: WorldSamples, network: nn.Module, out: Path) -> dict[str, list[bool]]:
     """Whether each prompt's concept was read, in stills and clips, and test prompts' motion."""
-    concepts = image_only_scenes()
-    stills = samples.draw({"network": network}, as_stills(concepts), 1, out / "stills.png")
-    clips = samples.draw({"network": network}, concepts, 16, out / "clips.png")
+    concepts = scenes_of_one_concept(PROMPTS, "video")
+    stills = samples.scores({"network": network}, as_stills(concepts), 1, out / "stills.png")
+    clips = samples.scores({"network": network}, concepts, 16, out / "clips.png")
     test = scenes_to_test(PROMPTS, "video")
-    motion = samples.draw({"network": network}, test, 16, out / "test.png")
+    motion = samples.scores({"network": network}, test, 16, out / "test.png")
     wanted = ["shape" if number % 2 == 0 else "style" for number in range(PROMPTS)]
     return {
         "stills": [row[name] for row, name in zip(stills, wanted, strict=True)],
@@ -110,7 +98,7 @@ def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, Estimate]]:
     parents = {parent.name: runs / parent.name / "model" for parent in mini.lavie().parents}
     task = mini.lavie().task
     assert isinstance(task, DenoiserTask)
-    samples = denoiser_samples(parents, task.process, device="cpu", num_frames=16, count=PROMPTS)
+    samples = world_samples(parents, task.process, device="cpu", num_frames=16, count=PROMPTS)
     image = VideoUNet.from_pretrained(parents["image"] / "base")
     inflated = task.network(
         channels=image.config.in_channels,

@@ -21,7 +21,7 @@ from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.types import Size, Video
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
-from mutoscope.world.factors import LEVELS, Kind
+from mutoscope.world.factors import IMAGE_ONLY_SHAPES, LEVELS, Kind
 from mutoscope.world.grammar import caption
 from mutoscope.world.labels import SCENE_FACTORS, THING_FACTORS, UNKNOWN, labels
 from mutoscope.world.render import render
@@ -30,6 +30,7 @@ from mutoscope.world.scene import Scene, draw_scene
 Modules = Mapping[str, nn.Module]
 SIZE = Size(80, 128)
 STEPS, GUIDANCE = 20, 4.0
+AT_ONCE = 8
 
 
 def scenes_to_test(count: int, kind: Kind, *, first: int = 0) -> list[Scene]:
@@ -132,65 +133,37 @@ def pooled_states(text: TextEncoder, prompts: Sequence[str]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class DenoiserSamples:
-    """Samples for test captions, and for image-only concepts, read by the oracle.
+class CaptionSamples:
+    """Draws captions and writes a sheet: what a run on one's own videos shows of itself.
 
-    The accuracy on image-only concepts shows forgetting as it happens. Without an oracle there are
-    sheets and no figures.
+    Attributes:
+        process: The noise law.
+        text: The text encoder.
+        codec: The autoencoder.
+        num_frames: Frames of a clip; 1 draws stills.
+        captions: What to draw.
     """
 
     process: VariancePreserving
     text: TextEncoder
     codec: LatentCodec
-    oracle: Oracle | None
     num_frames: int
-    fps: float
-    count: int
+    captions: tuple[str, ...] = ()
 
     def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
-        kind: Kind = "image" if self.num_frames == 1 else "video"
-        scenes = [
-            scene
-            for scene in scenes_to_test(4 * self.count, kind)
-            if scene.style == "none" and not set(world_shapes(scene)) & IMAGE_ONLY
-        ][: self.count]
-        figures = self.measure(modules, scenes, self.num_frames, folder / "test.png")
-        novel = [
-            with_image_only_concepts(scene, np.random.default_rng(scene.seed), share=1.0)
-            for scene in scenes_to_test(self.count, "image", first=10_000)
-        ]
-        novel = [replace(scene, style="none") for scene in novel[: self.count // 2]] + novel[
-            self.count // 2 :
-        ]
-        concepts = self.measure(modules, novel, 1, folder / "image_only.png")
-        return figures | {
-            f"image_only_{name}": concepts[name] for name in ("shape", "style") if name in concepts
-        }
+        self.draw(modules, self.captions, self.num_frames, folder / "captions.png")
+        return {}
 
-    def measure(
-        self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
-    ) -> dict[str, float]:
-        """Share of scenes whose factors the oracle reads right; see `draw`."""
-        scores = self.draw(modules, scenes, num_frames, sheet)
-        names = scores[0] if scores else ()
-        return {name: float(np.mean([row[name] for row in scores])) for name in names}
-
-    def draw(
-        self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
-    ) -> list[dict[str, bool]]:
-        """Samples each scene's caption, writes a sheet, and scores the oracle's readings."""
+    def draw(self, modules: Modules, prompts: Sequence[str], num_frames: int, sheet: Path) -> Video:
+        """Videos of the prompts (pixels in [-1, 1]); video i has seed i. Writes them as a sheet."""
         stage = KeyFrames(modules["network"], self.process, self.text)
-        prompts = [
-            caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
-        ]
-        scheduler = self.process.scheduler("dpm++")
         videos = []
-        for start in range(0, len(prompts), 8):
-            part = prompts[start : start + 8]
+        for start in range(0, len(prompts), AT_ONCE):
+            part = list(prompts[start : start + AT_ONCE])
             latents = stage.sample(
                 stage.describe(part),
                 (self.codec.channels, num_frames, *self.codec.latent_size(SIZE)),
-                scheduler=scheduler,
+                scheduler=self.process.scheduler("dpm++"),
                 steps=STEPS,
                 guidance=TextGuidance(GUIDANCE),
                 generators=[torch.Generator().manual_seed(start + i) for i in range(len(part))],
@@ -198,9 +171,53 @@ class DenoiserSamples:
             with torch.inference_mode():
                 videos.append(self.codec.decode(latents).clamp(-1, 1).cpu())
         video = torch.cat(videos)
-        write_png(
-            sheet, contact_sheet(list(to_bytes(video)), prompts, num_columns=min(8, num_frames))
-        )
+        columns = min(8, num_frames)
+        write_png(sheet, contact_sheet(list(to_bytes(video)), list(prompts), num_columns=columns))
+        return video
+
+
+@dataclass(frozen=True)
+class WorldSamples:
+    """Draws test captions, and captions of image-only concepts, and has the oracle read them.
+
+    The accuracy on image-only concepts shows forgetting as it happens. Without an oracle there are
+    sheets and no figures.
+
+    Attributes:
+        draws: What draws a caption.
+        oracle: What reads the drawing.
+        fps: Frames per second of a clip.
+        count: Test captions, and as many with image-only concepts.
+    """
+
+    draws: CaptionSamples
+    oracle: Oracle | None
+    fps: float
+    count: int
+
+    def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
+        frames = self.draws.num_frames
+        kind: Kind = "image" if frames == 1 else "video"
+        known = [
+            scene for scene in scenes_to_test(4 * self.count, kind) if is_known_in_video(scene)
+        ]
+        scores = self.scores(modules, known[: self.count], frames, folder / "test.png")
+        figures = {name: float(np.mean([row[name] for row in scores])) for name in _names(scores)}
+        new = scenes_of_one_concept(self.count, "image")
+        scores = self.scores(modules, new, 1, folder / "image_only.png")
+        if scores:
+            figures["image_only_shape"] = float(np.mean([row["shape"] for row in scores[::2]]))
+            figures["image_only_style"] = float(np.mean([row["style"] for row in scores[1::2]]))
+        return figures
+
+    def scores(
+        self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
+    ) -> list[dict[str, bool]]:
+        """What the oracle reads right in drawings of the scenes' captions; [] without an oracle."""
+        prompts = [
+            caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
+        ]
+        video = self.draws.draw(modules, prompts, num_frames, sheet)
         if self.oracle is None:
             return []
         device = next(self.oracle.parameters()).device
@@ -210,9 +227,24 @@ class DenoiserSamples:
         return [score(s, r, factors) for s, r in zip(scenes, readings, strict=True)]
 
 
-IMAGE_ONLY = set(THING_FACTORS["shape"][8:])
+def scenes_of_one_concept(count: int, kind: Kind) -> list[Scene]:
+    """Test scenes with one image-only concept each: shapes (even places) and styles take turns."""
+    plain = [scene for scene in scenes_to_test(4 * count, kind, first=20_000)]
+    scenes = []
+    for number, scene in enumerate([s for s in plain if is_known_in_video(s)][:count]):
+        changed = with_image_only_concepts(scene, np.random.default_rng(number), share=1.0)
+        if number % 2 == 0:
+            scenes.append(replace(changed, style="none"))
+        else:
+            scenes.append(replace(changed, things=scene.things))
+    return scenes
 
 
-def world_shapes(scene: Scene) -> list[str]:
-    """Shapes of a scene's objects."""
-    return [thing.shape for thing in scene.things]
+def is_known_in_video(scene: Scene) -> bool:
+    """Whether a scene has no image-only shape or style."""
+    shapes = {thing.shape for thing in scene.things}
+    return scene.style == "none" and not shapes & set(IMAGE_ONLY_SHAPES)
+
+
+def _names(scores: Sequence[Mapping[str, bool]]) -> list[str]:
+    return list(scores[0]) if scores else []

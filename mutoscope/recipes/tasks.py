@@ -22,7 +22,13 @@ from mutoscope.metrics.oracle import Oracle, OracleReading, load_oracle
 from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_encoder import VideoEncoder
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.recipes.samples import CodecSamples, DenoiserSamples, OracleSamples, TextSamples
+from mutoscope.recipes.samples import (
+    CaptionSamples,
+    CodecSamples,
+    OracleSamples,
+    TextSamples,
+    WorldSamples,
+)
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.training.recipe import Run
 from mutoscope.types import Batch, Size
@@ -34,6 +40,8 @@ SIZE = Size(80, 128)
 NUM_FRAMES = 16
 FPS = 8.0
 TOKENIZER_CAPTIONS = 30_000
+
+Evaluate = Callable[[Mapping[str, nn.Module], int, Path], Mapping[str, float]]
 LAW = VariancePreserving(betas="cosine", prediction="v")
 
 
@@ -288,17 +296,19 @@ class DenoiserTask:
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
         stage = KeyFrames(network.to(device), self.process, text, image_weight=self.image_weight)
-        batches = self._batches(data, codec, work)
+        frames = NUM_FRAMES if temporal else 1
+        samples: Evaluate = world_samples(
+            parents, self.process, device=device, num_frames=frames, count=self.samples
+        )
+        if data is not None:
+            source = self._clips(data) if temporal else self._stills(data)
+            shown = range(min(self.samples, len(source)))
+            captions = tuple(source.clip(number)[1][0] for number in shown)
+            samples = CaptionSamples(self.process, text, codec, frames, captions)
         return Run(
             objective=stage,
-            batches=batches,
-            evaluate=denoiser_samples(
-                parents,
-                self.process,
-                device=device,
-                num_frames=NUM_FRAMES if temporal else 1,
-                count=self.samples,
-            ),
+            batches=self._batches(data, codec, work),
+            evaluate=samples,
             export=self.export,
         )
 
@@ -335,20 +345,20 @@ class DenoiserTask:
         return LatentCache(work / "cache", source, codec, processes=processes)
 
 
-def denoiser_samples(
+def world_samples(
     parents: Mapping[str, Path],
     process: VariancePreserving,
     *,
     device: str,
     num_frames: int,
     count: int,
-) -> DenoiserSamples:
+) -> WorldSamples:
     """What draws and reads samples of a denoiser whose parents lie in these folders."""
     oracle = load_oracle()
     if oracle is not None:
         oracle.to(device)
     codec, text = load_codec(parents["autoencoder"], device), load_text(parents["text"], device)
-    return DenoiserSamples(process, text, codec, oracle, num_frames, FPS, count)
+    return WorldSamples(CaptionSamples(process, text, codec, num_frames), oracle, FPS, count)
 
 
 def load_codec(folder: Path, device: str) -> LatentCodec:

@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from mutoscope.recipes import claims, mini, tasks
+from mutoscope.recipes.samples import scenes_of_one_concept
 from mutoscope.recipes.ship import ship
 from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask, OracleTask, TextTask
 from mutoscope.systems.load import load
@@ -109,10 +110,10 @@ def test_arms_of_the_forgetting_experiment_differ_as_they_say(
 
 
 def test_image_only_scenes_have_one_new_concept_each() -> None:
-    for number, scene in enumerate(claims.image_only_scenes()):
+    for number, scene in enumerate(scenes_of_one_concept(60, "video")):
         new_shape = any(thing.shape in ("flower", "arrow") for thing in scene.things)
         assert (new_shape, scene.style != "none") == (number % 2 == 0, number % 2 == 1)
-    for still in claims.as_stills(claims.image_only_scenes()):
+    for still in claims.as_stills(scenes_of_one_concept(60, "video")):
         assert still.kind == "image"
 
 
