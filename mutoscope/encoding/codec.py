@@ -1,7 +1,7 @@
 """Pixels <-> latents: a diffusers `AutoencoderKL` as a codec of videos, and how it is trained."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from diffusers import AutoencoderKL
@@ -122,8 +122,8 @@ class Reconstruction:
         return Loss(value, {"l1": absolute.detach(), "kl": kl.detach(), "psnr_db": psnr})
 
 
-def measure_scale(vae: AutoencoderKL, videos: list[Video]) -> tuple[float, float]:
-    """Scaling and shift factors that give the latents of `videos` zero mean and unit variance."""
+def measure_scale(vae: AutoencoderKL, videos: Sequence[Tensor]) -> tuple[float, float]:
+    """Scaling and shift factors that give the latents of videos (B C F H W) the moments 0 and 1."""
     codec = LatentCodec(vae)
     with torch.inference_mode():
         means = torch.cat([codec.posterior(video).chunk(2, dim=1)[0].flatten() for video in videos])
