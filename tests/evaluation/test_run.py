@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mutoscope.evaluation.protocol import fingerprint, prompts
+from mutoscope.evaluation.protocol import Prompt, fingerprint, prompts
 from mutoscope.evaluation.run import Report, evaluate
 from mutoscope.metrics.oracle import Oracle
 from mutoscope.systems.lavie import LaVie
@@ -25,7 +25,7 @@ def oracle() -> Oracle:
 
 def simple(system: LaVie, oracle: Oracle, out: Path, batch_size: int) -> Report:
     asked = prompts(5)
-    short = [type(one)("a red star drifts left", one.scene) for one in asked]
+    short = [Prompt("a red star drifts left", one.scene) for one in asked]
     return evaluate(system, oracle, short, seeds=range(2), out=out, batch_size=batch_size)
 
 
