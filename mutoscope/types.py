@@ -63,6 +63,7 @@ class Batch:
         image_captions: Captions of the single images that go with each clip (B tuples of M).
         image_latents: Latents of those images, `B C M H W`, on the frame axis.
         labels: Known truth, one tensor per name with B as its first axis (oracle training).
+        features: What a frozen encoder made of each clip (contrast with text).
     """
 
     captions: tuple[str, ...] = ()
@@ -71,6 +72,7 @@ class Batch:
     image_captions: tuple[tuple[str, ...], ...] = ()
     image_latents: Float[Tensor, "B c M h w"] | None = None
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    features: Float[Tensor, "B D"] | None = None
 
     def to(self, device: str) -> "Batch":
         """The same batch with every tensor on `device`."""
@@ -85,6 +87,7 @@ class Batch:
             image_captions=self.image_captions,
             image_latents=move(self.image_latents),
             labels={name: tensor.to(device) for name, tensor in self.labels.items()},
+            features=move(self.features),
         )
 
 

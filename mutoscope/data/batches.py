@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from einops import rearrange
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mutoscope.data.cache import LatentCache
@@ -16,7 +17,7 @@ from mutoscope.video.frames import to_floats
 from mutoscope.world import factors as world
 from mutoscope.world.factors import LEVELS
 from mutoscope.world.grammar import caption
-from mutoscope.world.labels import labels, places
+from mutoscope.world.labels import courses, covers, labels
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene, draw_scene
 
@@ -93,6 +94,41 @@ class JointBatches:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class AlikeBatches:
+    """Batches of clips that are alike in some ways and must be told apart by the others.
+
+    Among clips drawn at random background, colour and shape already tell nearly all apart, and a
+    contrast learns nothing of motion from them. Hard negatives: Robinson et al., arXiv 2010.04592.
+
+    Attributes:
+        cache: Features of the clips.
+        alike: Ways to sort the clips, one class number per clip (ways, N); batches use them in
+            turn, and all clips of a batch are of one class where that has enough.
+        batch_size: Clips a batch.
+        seed: Of the order.
+    """
+
+    cache: LatentCache
+    alike: NDArray[np.int64]
+    batch_size: int
+    seed: int
+
+    def __call__(self, number: int) -> Batch:
+        draw = np.random.default_rng([self.seed, number])
+        classes = self.alike[number % len(self.alike)]
+        same = np.flatnonzero(classes == classes[draw.integers(len(classes))])
+        if len(same) < self.batch_size:
+            others = np.setdiff1d(np.arange(len(classes)), same)
+            missing = self.batch_size - len(same)
+            same = np.concatenate([same, draw.choice(others, missing, replace=False)])
+        members = draw.choice(same, self.batch_size, replace=False).tolist()
+        return Batch(
+            captions=tuple(pick_captions(self.cache, members, draw)),
+            features=self.cache.latents(members).flatten(1),
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RenderedBatches:
     """Batches of freshly rendered scenes, with captions and labels; no scene comes twice.
@@ -137,9 +173,11 @@ class RenderedBatches:
         )
 
     def labels(self, scenes: Sequence[Scene], num_frames: int) -> dict[str, Tensor]:
-        """Class numbers of every factor, and which object lies at each place."""
-        table = labels(scenes) | {"places": places(scenes, num_frames=num_frames, fps=self.fps)}
-        return {name: torch.from_numpy(array) for name, array in table.items()}
+        """Class numbers of every factor, what lies at each place, and where things are."""
+        table = {name: torch.from_numpy(array) for name, array in labels(scenes).items()}
+        for name, law in (("covers", covers), ("courses", courses)):
+            table[name] = torch.from_numpy(law(scenes, num_frames=num_frames, fps=self.fps))
+        return table
 
     def scene(self, seed: int, *, still: bool) -> Scene:
         """The scene of one seed; with all concepts, a fifth of the clips has image-only ones."""

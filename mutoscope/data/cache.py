@@ -6,19 +6,32 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from mutoscope.data.sources import ClipSource, Frames
-from mutoscope.encoding.codec import LatentCodec
-from mutoscope.types import Latents
+from mutoscope.types import Latents, Video
 from mutoscope.video.frames import to_floats
 
 PART = 64
 FRAMES_AT_ONCE = 64
 
 Clip = tuple[Frames, tuple[str, ...]]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What the cache needs of a codec, or of any other frozen network that sees videos."""
+
+    def hash(self) -> str:
+        """Identity of the weights; what is cached under one is never taken for another's."""
+        ...
+
+    def encode(self, video: Video) -> Latents:
+        """Latents of videos with pixels in [-1, 1], which may lie on any device."""
+        ...
 
 
 class LatentCache:
@@ -29,20 +42,20 @@ class LatentCache:
     part is encoded here, other processes already make the clips of the next.
 
     Args:
-        folder: Parent of caches; this one's folder is named by the source's and codec's hashes and
-            the size of a part, so latents are never taken for others than they are.
+        folder: Parent of caches; this one's folder is named by the source's and encoder's hashes
+            and the size of a part, so latents are never taken for others than they are.
         source: The clips.
-        codec: The autoencoder.
+        encoder: The autoencoder, or another frozen network.
         processes: Processes that render or read; 1 does it in this one.
     """
 
     def __init__(
-        self, folder: Path, source: ClipSource, codec: LatentCodec, *, processes: int
+        self, folder: Path, source: ClipSource, encoder: Encoder, *, processes: int
     ) -> None:
-        self.folder = folder / f"{source.key()}-{codec.hash()}-{PART}"
+        self.folder = folder / f"{source.key()}-{encoder.hash()}-{PART}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.source = source
-        self.codec = codec
+        self.encoder = encoder
         self.processes = processes
         self._latents: dict[int, np.ndarray] = {}
         self._captions: dict[int, list[tuple[str, ...]]] = {}
@@ -107,7 +120,7 @@ class LatentCache:
         for start in range(0, len(clips), together):
             video = torch.stack([to_floats(frames) for frames in clips[start : start + together]])
             with torch.inference_mode():
-                latents = self.codec.encode(video.to(self.codec.vae.device))
+                latents = self.encoder.encode(video)
             rows.append(latents.cpu().numpy().astype(np.float16))
         return np.concatenate(rows)
 

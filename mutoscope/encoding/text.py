@@ -104,26 +104,27 @@ class Contrast(nn.Module):
         return self.log_scale.clamp(max=4.6).exp() * text @ video.T
 
 
-class TextVideoContrast:
-    """Trains a text encoder and a video encoder to find each other's partner within a batch.
+class LockedContrast:
+    """Trains a text encoder to find the clip that a caption tells, by locked features of clips.
 
-    The partners are clips, not stills: on stills the words of motion would have no signal, and a
-    denoiser reading these states could not obey them.
+    The features are of clips, not of stills alone: on stills the words of motion would have no
+    signal, and a denoiser reading these states could not obey them. They are locked because an
+    encoder of clips that knows nothing yet first teaches the text encoder to forget (docs/log.md).
+
+    Source: Zhai et al., "LiT", arXiv 2111.07991.
     """
 
-    def __init__(self, text: TextEncoder, video: nn.Module, head: Contrast) -> None:
+    def __init__(self, text: TextEncoder, head: Contrast) -> None:
         self.text = text
-        self.video = video
         self.head = head
 
     def modules(self) -> Mapping[str, nn.Module]:
-        return {"text_encoder": self.text.model, "video_encoder": self.video, "head": self.head}
+        return {"text_encoder": self.text.model, "head": self.head}
 
     def loss(self, batch: Batch, generator: Generator) -> Loss:
-        """Symmetric cross-entropy of `batch.captions` against `batch.video` (no random draws)."""
-        assert batch.video is not None
-        summary = self.text.summarise(batch.captions)
-        logits = self.head.similarity(summary, self.video(batch.video)[:, 0])
+        """Symmetric cross-entropy of `batch.captions` against `batch.features`; draws nothing."""
+        assert batch.features is not None
+        logits = self.head.similarity(self.text.summarise(batch.captions), batch.features)
         partner = torch.arange(len(logits), device=logits.device)
         forth = functional.cross_entropy(logits, partner)
         back = functional.cross_entropy(logits.T, partner)

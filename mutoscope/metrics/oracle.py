@@ -3,7 +3,8 @@
 It lives with the metrics and not in `world/`, because it is a network: `world/` knows no torch.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mutoscope.errors import RequestError
-from mutoscope.nn.video_encoder import VideoEncoder
+from mutoscope.nn.video_encoder import Sight, VideoEncoder
 from mutoscope.types import Batch, Loss, Video
 from mutoscope.world.labels import MAX_THINGS, MOVING_FACTORS, SCENE_FACTORS, THING_FACTORS, UNKNOWN
 
@@ -38,41 +39,54 @@ class Reading:
 class Oracle(ModelMixin, ConfigMixin):
     """Reads every factor of the world from eight frames a quarter of a second apart.
 
-    One learned query reads the scene and one each object. It is trained on clean, blurred and noisy
-    renders of every combination, held-out and image-only ones included, and never on generated
-    video, so that it can judge one.
+    It is trained on clean, blurred and noisy renders of every combination, held-out and image-only
+    ones included, and never on generated video, so that it can judge one.
     """
 
     @register_to_config
-    def __init__(self, widths: tuple[int, int, int] = (32, 64, 96)) -> None:
+    def __init__(self, widths: Sequence[int] = (48, 96, 128)) -> None:
         super().__init__()
-        self.trunk = VideoEncoder(1 + MAX_THINGS, widths, max_frames=FRAMES_READ)
+        self.trunk = VideoEncoder(MAX_THINGS, widths, max_frames=FRAMES_READ)
         self.scene_heads = nn.ModuleDict(
             {name: nn.Linear(widths[-1], len(values)) for name, values in SCENE_FACTORS.items()}
         )
         self.thing_heads = nn.ModuleDict(
             {name: nn.Linear(widths[-1], len(values)) for name, values in THING_FACTORS.items()}
         )
-        # Used in training only: what is at each place teaches the convolutions much sooner than
-        # what is somewhere.
-        self.place_heads = nn.ModuleDict(
-            {name: nn.Linear(widths[-1], len(values)) for name, values in THING_FACTORS.items()}
-        )
 
     def forward(self, video: Video) -> dict[str, Tensor]:
         """Logits per factor: scene factors B V, thing factors B N V, of at most eight frames."""
-        return self._read(self.trunk.tokens(video))
+        return self.name(self.trunk(video))
 
-    def at_places(self, video: Video) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The logits of `forward`, and those of thing factors at each place (B F N V)."""
-        tokens = self.trunk.tokens(video)
-        local = {name: head(tokens) for name, head in self.place_heads.items()}
-        return self._read(tokens), local
+    def name(self, sight: Sight) -> dict[str, Tensor]:
+        """The logits of what the trunk saw."""
+        logits = {name: head(sight.scene) for name, head in self.scene_heads.items()}
+        return logits | {name: head(sight.things) for name, head in self.thing_heads.items()}
 
-    def _read(self, tokens: Tensor) -> dict[str, Tensor]:
-        answers = self.trunk.answer(tokens)
-        logits = {name: head(answers[:, 0]) for name, head in self.scene_heads.items()}
-        return logits | {name: head(answers[:, 1:]) for name, head in self.thing_heads.items()}
+    @property
+    def features(self) -> int:
+        """Length of the vectors of `encode`."""
+        return (1 + MAX_THINGS) * int(self.config["widths"][-1])
+
+    @torch.inference_mode()
+    def encode(self, video: Video) -> Tensor:
+        """What it saw of each clip as a vector, before naming it: scene, then things; a second
+        thing is zero where it saw one. As latents of one cell, B 3D 1 1 1, so that they can be
+        cached."""
+        device = next(self.parameters()).device
+        sight = self.trunk(video.to(device))
+        several = self.scene_heads["arrangement"](sight.scene).argmax(dim=-1) != 0
+        things = sight.things.clone()
+        things[~several, 1:] = 0
+        return torch.cat([sight.scene, things.flatten(1)], dim=1)[..., None, None, None]
+
+    def hash(self) -> str:
+        """Identity of the weights."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @torch.inference_mode()
     def read(self, video: Video, *, fps: float) -> list[Reading]:
@@ -121,9 +135,10 @@ def frames_to_read(video: Video, *, fps: float) -> Tensor:
 
 
 class OracleReading:
-    """Trains the oracle: cross-entropy of every factor, on frames blurred and noised at random.
+    """Trains the oracle, on frames blurred and noised at random.
 
-    What objects are is asked of the whole clip and also at the places where they lie.
+    Cross-entropy of every factor and of which thing covers each place, and the error of centres and
+    diameters.
     """
 
     def __init__(self, oracle: Oracle) -> None:
@@ -133,36 +148,30 @@ class OracleReading:
         return {"oracle": self.oracle}
 
     def loss(self, batch: Batch, generator: Generator) -> Loss:
-        """Mean cross-entropy over factors; moving factors do not count on stills."""
+        """Sum of the errors; moving factors do not count on stills."""
         assert batch.video is not None
-        logits, local = self.oracle.at_places(spoil(batch.video, generator))
+        sight = self.oracle.trunk(spoil(batch.video, generator))
         still = batch.video.shape[2] == 1
-        losses, right = [], {}
-        for name, scores in logits.items():
+        losses, report = [], {}
+        for name, scores in self.oracle.name(sight).items():
             if still and name in MOVING_FACTORS:
                 continue
             truth = batch.labels[name]
             known = truth != UNKNOWN
             losses.append(_cross_entropy(scores, truth))
-            right[name] = (scores.argmax(-1) == truth)[known].float().mean().detach()
-            if name in local:
-                losses.append(
-                    _cross_entropy(local[name], _at_places(truth, batch.labels["places"]))
-                )
-        return Loss(torch.stack(losses).mean(), right)
+            report[name] = (scores.argmax(-1) == truth)[known].float().mean().detach()
+        found = _cross_entropy(sight.covers, batch.labels["covers"])
+        truth = batch.labels["courses"]
+        known = ~truth.isnan()
+        course = functional.smooth_l1_loss(sight.courses[known], truth[known], beta=0.05)
+        report["off_course"] = (sight.courses - truth)[known].detach().abs().mean()
+        return Loss(torch.stack(losses).sum() + found + 10 * course, report)
 
 
 def _cross_entropy(scores: Tensor, truth: Tensor) -> Tensor:
     return functional.cross_entropy(
         scores.flatten(0, -2), truth.flatten(), ignore_index=UNKNOWN, label_smoothing=0.02
     )
-
-
-def _at_places(truth: Tensor, places: Tensor) -> Tensor:
-    """The class of the object at each place (B F N), from classes of objects (B, things)."""
-    slots = places.clamp(min=0).flatten(1)
-    classes = truth.gather(1, slots).view_as(places)
-    return torch.where(places == UNKNOWN, UNKNOWN, classes)
 
 
 def spoil(video: Video, generator: Generator) -> Video:

@@ -6,10 +6,9 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from mutoscope.errors import ModelError
-from mutoscope.nn.attention import Attention
+from mutoscope.nn.attention import Attention, attend
 from mutoscope.nn.rope import rotary_angles, rotate
 
 TEMPORAL_NAMES = frozenset({"attn_temp", "norm_temp"})
@@ -49,7 +48,7 @@ class TemporalAttention(Attention):
         query, key = rotate(query, angles), rotate(key, angles)
         # Places and heads together are the heads of one call: this way nothing is copied.
         query, key, value = (states.transpose(1, 2) for states in (query, key, value))
-        attended = scaled_dot_product_attention(query, key, value)
+        attended = attend(query, key, value)
         return self.output(rearrange(attended, "B (N K) F E -> (B F) N (K E)", K=self.num_heads))
 
 

@@ -4,17 +4,18 @@ Command: `mutoscope train mini:lavie --out runs/mini`. Each run of the chain has
 there; a chain that was stopped goes on when the same command is given again.
 """
 
-from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask, OracleTask, TextTask
+from mutoscope.recipes.readers import OracleTask, TextTask
+from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
 from mutoscope.training.optim import AdamW, Schedule
 from mutoscope.training.recipe import Recipe
 
 
 def autoencoder() -> Recipe:
-    """The f8 autoencoder of frames of 80x128, 8 latent channels."""
+    """The f8 autoencoder of frames of 80x128, 16 latent channels."""
     return Recipe(
         name="autoencoder",
         task=AutoencoderTask(),
-        steps=20_000,
+        steps=10_000,
         optimizer=AdamW(lr=2e-3),
         schedule=Schedule(warmup=100, decay=0.4, shape="cosine"),
         ema=0.998,
@@ -28,12 +29,12 @@ def oracle() -> Recipe:
     return Recipe(
         name="oracle",
         task=OracleTask(),
-        steps=2_400,
-        optimizer=AdamW(lr=2e-3, weight_decay=0.05),
-        schedule=Schedule(warmup=50, decay=0.5, shape="cosine"),
+        steps=3_600,
+        optimizer=AdamW(lr=1.5e-3, weight_decay=0.05),
+        schedule=Schedule(warmup=100, decay=0.4, shape="cosine"),
         ema=0.99,
-        evaluate_every=300,
-        save_every=100,
+        evaluate_every=400,
+        save_every=200,
     )
 
 
@@ -42,12 +43,14 @@ def text() -> Recipe:
     return Recipe(
         name="text",
         task=TextTask(),
-        steps=640,
+        parents=(oracle(),),
+        steps=2_400,
         optimizer=AdamW(lr=1e-3, weight_decay=0.05),
-        schedule=Schedule(warmup=50, decay=0.4, shape="cosine"),
-        ema=0.99,
-        evaluate_every=160,
-        save_every=80,
+        schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
+        ema=0.995,
+        precision="bf16",
+        evaluate_every=600,
+        save_every=250,
     )
 
 
@@ -57,11 +60,12 @@ def image() -> Recipe:
         name="image",
         task=DenoiserTask(),
         parents=(autoencoder(), text()),
-        steps=20_000,
+        steps=12_000,
         optimizer=AdamW(lr=1e-3),
-        schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
+        schedule=Schedule(warmup=200, decay=0.3, shape="cosine"),
         ema=0.999,
-        evaluate_every=3_000,
+        precision="bf16",
+        evaluate_every=2_000,
         save_every=500,
     )
 
@@ -70,12 +74,13 @@ def lavie() -> Recipe:
     """LaVie's base model: the image U-Net inflated, then tuned on clips and stills jointly."""
     return Recipe(
         name="lavie",
-        task=DenoiserTask(clips=4_000, batch_size=2),
+        task=DenoiserTask(clips=16_000, batch_size=4),
         parents=(autoencoder(), text(), image()),
-        steps=5_000,
+        steps=12_000,
         optimizer=AdamW(lr=5e-4),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
         ema=0.999,
-        evaluate_every=1_000,
+        precision="bf16",
+        evaluate_every=1_500,
         save_every=250,
     )

@@ -86,6 +86,7 @@ class TextSamples:
     """Retrieval among 256 test clips, and linear probes of single-object captions."""
 
     tokenizer: PreTrainedTokenizerFast
+    oracle: Oracle
     count: int
     probes: int
 
@@ -95,8 +96,8 @@ class TextSamples:
         with torch.inference_mode():
             summary = text.summarise(batch.captions)
             assert batch.video is not None
-            video = modules["video_encoder"](batch.video.to(summary.device))[:, 0]
-            found = modules["head"].similarity(summary, video).argmax(dim=1).cpu()  # type: ignore[operator]
+            features = self.oracle.encode(batch.video).flatten(1)
+            found = modules["head"].similarity(summary, features).argmax(dim=1).cpu()  # type: ignore[operator]
         figures = {"found_of_256": float((found == torch.arange(self.count)).float().mean())}
         return figures | probe_captions(text, count=self.probes)
 

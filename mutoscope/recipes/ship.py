@@ -2,6 +2,9 @@
 
 Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:lavie --out
 RUNS`. Weights are stored in half precision; every file says in its header which recipe made it.
+
+The way back, `python -m mutoscope.recipes.ship --unpack RUNS`, lays the shipped parts out as
+finished runs, so that a new run that builds on them need not make them again.
 """
 
 import json
@@ -13,8 +16,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from mutoscope.errors import RequestError
+from mutoscope.recipes import mini
 from mutoscope.systems.lavie import LaVie
-from mutoscope.training.provenance import read_provenance
+from mutoscope.training.provenance import read_provenance, write_provenance
+from mutoscope.training.recipe import Recipe
+from mutoscope.training.trainer import claim
 from mutoscope.world.grammar import VOCABULARY
 
 # Run -> what it leaves, and where that lies in the package; what systems share is stored once.
@@ -23,7 +30,6 @@ PLACES: dict[str, dict[str, str]] = {
     "text": {
         "text_encoder": "text_encoder",
         "tokenizer": "tokenizer",
-        "video_encoder": "video_encoder",
         "contrast.safetensors": "contrast.safetensors",
     },
     "oracle": {"oracle": "oracle"},
@@ -66,6 +72,34 @@ def ship(runs: Path, target: Path) -> None:
     (target / "lavie" / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
+def unpack(shipped: Path, runs: Path) -> None:
+    """Lays the models of a package out as finished runs in `runs`, which must not hold them yet.
+
+    Their records say the steps and losses of the runs that made them; the weights are the shipped
+    ones, in half precision, and the records' hashes are those of these files.
+
+    Raises:
+        RequestError: `runs` holds one of these runs already.
+    """
+    for run, places in PLACES.items():
+        record = shipped / "provenance" / f"{run}.json"
+        if not record.is_file():
+            continue
+        recipe: Recipe = getattr(mini, run)()
+        model = runs / run / "model"
+        if model.exists():
+            raise RequestError(
+                f"{model} exists already: unpacking would mix two runs. Give an empty folder."
+            )
+        claim(recipe, runs / run)
+        model.mkdir()
+        for source, place in places.items():
+            copy = shutil.copytree if (shipped / place).is_dir() else shutil.copy
+            copy(shipped / place, model / source)
+        shutil.copy(record, model / "provenance.json")
+        write_provenance(read_provenance(model), model)
+
+
 def _copy(model: Path, source: str, place: Path) -> None:
     origin = model / source
     if origin.is_file():
@@ -98,4 +132,7 @@ def _halve(origin: Path, place: Path, model: Path) -> None:
 
 
 if __name__ == "__main__":
-    ship(Path(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[1] == "--unpack":
+        unpack(Path(mini.__file__).parents[1] / "mini", Path(sys.argv[2]))
+    else:
+        ship(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,46 +1,35 @@
-"""What each run of the chain trains, on what, and what it leaves behind."""
+"""What the runs of the generator's parts train: the autoencoder, and the denoisers."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import save_file
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.data.batches import CropBatches, JointBatches, LatentBatches, RenderedBatches
-from mutoscope.data.cache import LatentCache
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec, Reconstruction, measure_scale
-from mutoscope.encoding.text import Contrast, TextEncoder, TextVideoContrast, train_tokenizer
-from mutoscope.metrics.oracle import Oracle, OracleReading, load_oracle
 from mutoscope.nn.temporal import inflate, is_temporal
-from mutoscope.nn.video_encoder import VideoEncoder
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.recipes.samples import (
-    CaptionSamples,
-    CodecSamples,
-    OracleSamples,
-    TextSamples,
-    WorldSamples,
+from mutoscope.recipes.parents import (
+    FPS,
+    latent_cache,
+    load_codec,
+    load_image_model,
+    load_text,
+    save,
+    world_samples,
 )
+from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.training.recipe import Run
-from mutoscope.types import Batch, Size
-from mutoscope.world.factors import LEVELS
-from mutoscope.world.grammar import caption
-from mutoscope.world.scene import draw_scene
+from mutoscope.types import Batch
 
-SIZE = Size(80, 128)
 NUM_FRAMES = 16
-FPS = 8.0
-TOKENIZER_CAPTIONS = 30_000
-
 Evaluate = Callable[[Mapping[str, nn.Module], int, Path], Mapping[str, float]]
 LAW = VariancePreserving(betas="cosine", prediction="v")
 
@@ -63,7 +52,7 @@ class AutoencoderTask:
     patch: int = 4
     widths: tuple[int, ...] = (64, 96)
     layers: int = 1
-    latent_channels: int = 8
+    latent_channels: int = 16
     kl_weight: float = 1e-3
     edge_weight: float = 0.5
     batch_size: int = 8
@@ -114,127 +103,6 @@ class AutoencoderTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OracleTask:
-    """Trains the oracle on renders of every combination and concept.
-
-    Attributes:
-        widths: Channels of its trunk.
-        batch_size: Clips a batch.
-        seed: Of the range of scenes.
-        samples: Test clips of an evaluation.
-    """
-
-    widths: tuple[int, int, int] = (32, 64, 96)
-    batch_size: int = 32
-    seed: int = 2
-    samples: int = field(default=256, compare=False)
-
-    def prepare(
-        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
-    ) -> Run:
-        oracle = Oracle(self.widths).to(device)
-        clips = RenderedBatches(
-            batch_size=self.batch_size,
-            num_frames=8,
-            fps=4.0,
-            stills_every=2,
-            stills=8 * self.batch_size,
-            all_concepts=True,
-            seed=self.seed * 10**9,
-        )
-        return Run(
-            objective=OracleReading(oracle),
-            batches=clips,
-            evaluate=OracleSamples(self.samples),
-            export=lambda modules, folder: _save(modules["oracle"], folder / "oracle"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextTask:
-    """Trains a tokenizer on the grammar, and a CLIP text encoder against clips of the world.
-
-    Attributes:
-        width, layers, heads: Of the text encoder.
-        max_tokens: Longest prompt.
-        vocabulary_size: Tokens.
-        batch_size: Clips a batch; also the number of captions each clip is told from.
-        seed: Of the range of scenes.
-        samples: Test clips of an evaluation.
-        probes: Captions that its linear probes are fitted and tried on.
-    """
-
-    width: int = 160
-    layers: int = 4
-    heads: int = 4
-    max_tokens: int = 77
-    vocabulary_size: int = 1024
-    batch_size: int = 96
-    seed: int = 3
-    samples: int = field(default=256, compare=False)
-    probes: int = field(default=4000, compare=False)
-
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer, of captions of clips and of stills."""
-        half = range(TOKENIZER_CAPTIONS // 2)
-        scenes = (draw_scene(seed, split="train", kind="video") for seed in half)
-        stills = (draw_scene(seed, split="train", kind="image") for seed in half)
-        texts = (
-            caption(scene, level=LEVELS[scene.seed % len(LEVELS)], seed=scene.seed)
-            for source in (scenes, stills)
-            for scene in source
-        )
-        return train_tokenizer(texts, vocabulary_size=self.vocabulary_size)
-
-    def prepare(
-        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
-    ) -> Run:
-        tokenizer = self.tokenizer()
-        model, video, head = self._networks(tokenizer)
-        text = TextEncoder(model.to(device), tokenizer)
-        clips = RenderedBatches(
-            batch_size=self.batch_size,
-            num_frames=8,
-            fps=4.0,
-            stills_every=4,
-            seed=self.seed * 10**9,
-        )
-
-        def export(modules: Mapping[str, nn.Module], folder: Path) -> None:
-            for name in ("text_encoder", "video_encoder"):
-                _save(modules[name], folder / name)
-            tokenizer.save_pretrained(folder / "tokenizer")
-            save_file(modules["head"].state_dict(), folder / "contrast.safetensors")
-
-        return Run(
-            objective=TextVideoContrast(text, video.to(device), head.to(device)),
-            batches=clips,
-            evaluate=TextSamples(tokenizer, self.samples, self.probes),
-            export=export,
-        )
-
-    def _networks(
-        self, tokenizer: PreTrainedTokenizerFast
-    ) -> tuple[CLIPTextModel, VideoEncoder, Contrast]:
-        model = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=self.width,
-                intermediate_size=4 * self.width,
-                projection_dim=self.width,
-                num_hidden_layers=self.layers,
-                num_attention_heads=self.heads,
-                max_position_embeddings=self.max_tokens,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        )
-        video = VideoEncoder(1, (48, 64, 96), patch_size=8, grid=(3, 4), max_frames=8)
-        return model, video, Contrast(self.width, 96, 128)
-
-
-@dataclass(frozen=True, kw_only=True)
 class DenoiserTask:
     """Trains the U-Net: on stills, or, started from the run on stills, on clips and stills jointly.
 
@@ -251,17 +119,17 @@ class DenoiserTask:
         samples: Test captions, and image-only ones, drawn in an evaluation.
     """
 
-    widths: tuple[int, ...] = (48, 64, 64)
+    widths: tuple[int, ...] = (64, 96, 96)
     layers: int = 1
-    attention_levels: tuple[bool, ...] = (False, True, True)
-    heads: tuple[int, ...] = (2, 2, 2)
+    attention_levels: tuple[bool, ...] = (True, True, True)
+    heads: tuple[int, ...] = (4, 4, 4)
     process: VariancePreserving = LAW
-    images: int = 40_000
+    images: int = 60_000
     clips: int = 0
     images_per_clip: int = 4
     image_weight: float = 1.0
     trained: Literal["all", "temporal"] = "all"
-    batch_size: int = 16
+    batch_size: int = 64
     seed: int = 4
     samples: int = field(default=24, compare=False)
 
@@ -291,7 +159,7 @@ class DenoiserTask:
             channels=codec.channels, text_width=text.model.config.hidden_size, temporal=temporal
         )
         if temporal:
-            image = VideoUNet.from_pretrained(parents["image"] / "base")
+            image = load_image_model(parents["image"])
             inflate(image.state_dict(), network)
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
@@ -314,17 +182,17 @@ class DenoiserTask:
 
     def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
         """Saves the U-Net as `folder/base` and its noise law as `folder/scheduler`."""
-        _save(modules["network"], folder / "base")
+        save(modules["network"], folder / "base")
         self.process.scheduler("dpm++").save_pretrained(folder / "scheduler")
 
     def _batches(self, data: Path | None, codec: LatentCodec, work: Path) -> Callable[[int], Batch]:
         if not self.clips:
-            stills = self._cache(self._stills(data), codec, work)
+            stills = latent_cache(self._stills(data), codec, work)
             return LatentBatches(stills, self.batch_size, self.seed)
-        clips = self._cache(self._clips(data), codec, work)
+        clips = latent_cache(self._clips(data), codec, work)
         if not self.images_per_clip:
             return LatentBatches(clips, self.batch_size, self.seed)
-        stills = self._cache(self._stills(data), codec, work)
+        stills = latent_cache(self._stills(data), codec, work)
         return JointBatches(clips, stills, self.batch_size, self.images_per_clip, self.seed)
 
     def _stills(self, data: Path | None) -> ClipSource:
@@ -338,44 +206,3 @@ class DenoiserTask:
         return WorldSource(
             count=self.clips, kind="video", num_frames=NUM_FRAMES, first_seed=6 * 10**9
         )
-
-    def _cache(self, source: ClipSource, codec: LatentCodec, work: Path) -> LatentCache:
-        # Starting processes takes longer than making a few clips.
-        processes = (os.cpu_count() or 1) if len(source) > 1000 else 1
-        return LatentCache(work / "cache", source, codec, processes=processes)
-
-
-def world_samples(
-    parents: Mapping[str, Path],
-    process: VariancePreserving,
-    *,
-    device: str,
-    num_frames: int,
-    count: int,
-) -> WorldSamples:
-    """What draws and reads samples of a denoiser whose parents lie in these folders."""
-    oracle = load_oracle()
-    if oracle is not None:
-        oracle.to(device)
-    codec, text = load_codec(parents["autoencoder"], device), load_text(parents["text"], device)
-    return WorldSamples(CaptionSamples(process, text, codec, num_frames), oracle, FPS, count)
-
-
-def load_codec(folder: Path, device: str) -> LatentCodec:
-    """The frozen autoencoder that `AutoencoderTask` left in `folder`."""
-    return LatentCodec(_frozen(AutoencoderKL.from_pretrained(folder / "vae"), device))
-
-
-def load_text(folder: Path, device: str) -> TextEncoder:
-    """The frozen text encoder that `TextTask` left in `folder`."""
-    model = CLIPTextModel.from_pretrained(folder / "text_encoder")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
-    return TextEncoder(_frozen(model, device), tokenizer)
-
-
-def _save(component: Any, folder: Path) -> None:
-    component.save_pretrained(folder)
-
-
-def _frozen(module: nn.Module, device: str) -> nn.Module:
-    return module.to(device).eval().requires_grad_(False)

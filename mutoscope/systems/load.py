@@ -52,7 +52,7 @@ def load(
         raise ModelError(_why_not(folder))
     index = _read_index(folder)
     system_class = _CLASSES[index["_class_name"]]
-    with _as_model_error(folder), _quietly():
+    with _as_model_error(folder), quietly():
         borrowed = {
             name: _component(shared / name, library, kind, dtype)
             for name, (library, kind) in _components(system_class, index).items()
@@ -155,7 +155,7 @@ def _as_model_error(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Silences the libraries' own progress bars and notes while a model loads."""
     libraries = (diffusers.utils.logging, transformers.utils.logging)
     levels = [library.get_verbosity() for library in libraries]

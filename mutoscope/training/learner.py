@@ -19,8 +19,8 @@ from mutoscope.types import Batch, Objective
 def accelerator_for(recipe: Recipe, device: str) -> Accelerator:
     """The device and the precision of a run.
 
-    bf16 is used where the recipe wants it and the device is a GPU that computes in it; on the CPU
-    it is several times slower than fp32, so there fp32 stands in.
+    bf16 is used where the recipe wants it and the device has matrix units for it: a GPU, or a CPU
+    with AMX. On other CPUs it is several times slower than fp32, so there fp32 stands in.
 
     Raises:
         TrainingError: The machine has no such device, or several processes were launched.
@@ -28,7 +28,7 @@ def accelerator_for(recipe: Recipe, device: str) -> Accelerator:
     # Accelerate keeps one state for the life of a process; a chain changes precision on its way.
     AcceleratorState._reset_state(reset_partial_state=True)
     wanted = torch.device(device)
-    half = recipe.precision == "bf16" and wanted.type == "cuda" and torch.cuda.is_bf16_supported()
+    half = recipe.precision == "bf16" and has_fast_bf16(wanted)
     accelerator = Accelerator(
         cpu=wanted.type == "cpu",
         mixed_precision="bf16" if half else "no",
@@ -46,6 +46,13 @@ def accelerator_for(recipe: Recipe, device: str) -> Accelerator:
             "it without `accelerate launch`."
         )
     return accelerator
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bf16 faster than of fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 class Learner:

@@ -49,9 +49,9 @@ def train(
 ) -> Path:
     """Trains a recipe, its parents first, each in its own folder below `out`.
 
-    A finished run is left as it is; a stopped one goes on from its last checkpoint and, unless
-    `minutes` ties it to the clock, ends with the weights of a run that never stopped, bit for bit
-    (on a CPU with the same number of threads).
+    A finished run is left as it is and needs no parents; a stopped one goes on from its last
+    checkpoint and, unless `minutes` ties it to the clock, ends with the weights of a run that never
+    stopped, bit for bit (on a CPU with the same number of threads).
 
     Args:
         recipe: What to train.
@@ -73,15 +73,17 @@ def train(
         raise RequestError(f"minutes={minutes} is no time to train in: give more than 0.")
     console = console or Console(stderr=True)
     for link in recipe.chain():  # all before any is trained, as that may take hours
-        _claim(link, out / link.name)
+        claim(link, out / link.name)
+    folder = out / recipe.name
+    if (folder / "model").exists():
+        console.print(f"{recipe.name}: finished, {folder / 'model'}", highlight=False)
+        return folder / "model"
     parents = {
         parent.name: train(parent, out, data=data, device=device, console=console)
         for parent in recipe.parents
     }
-    folder = out / recipe.name
     with _held(folder):
-        if (folder / "model").exists():
-            console.print(f"{recipe.name}: finished, {folder / 'model'}", highlight=False)
+        if (folder / "model").exists():  # another process was faster
             return folder / "model"
         session = _Session(recipe, folder, parents, device=device, console=console)
         session.begin(data)
@@ -310,7 +312,7 @@ def _held(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _claim(recipe: Recipe, folder: Path) -> None:
+def claim(recipe: Recipe, folder: Path) -> None:
     """Makes `folder` the recipe's own, or checks that it is."""
     path = folder / "recipe.json"
     try:

@@ -44,7 +44,8 @@ CLIP_SECONDS = 15 / 8
 """The reference clip: 16 frames at 8 fps are 15 intervals."""
 CLIP_FRAMES = 16
 
-DIAMETER = {"small": 24 / 80, "medium": 32 / 80, "large": 40 / 80}
+DIAMETER = {"small": 28 / 80, "medium": 34 / 80, "large": 41 / 80}
+"""Such that a small square is three latent cells wide, and no small shape narrower than 23 px."""
 OUTLINE = 0.61
 """The circle around any shape, as a part of its diameter (half the diagonal of the square)."""
 

@@ -27,26 +27,33 @@ MAX_THINGS = 2
 UNKNOWN = -1
 
 
-GRID = (5, 8)
+def covers(
+    scenes: Sequence[Scene], *, num_frames: int, fps: float, grid: tuple[int, int] = (10, 16)
+) -> NDArray[np.int64]:
+    """Which thing lies at each place of a grid over the frame (B, F, h, w); MAX_THINGS is none.
 
-
-def places(scenes: Sequence[Scene], *, num_frames: int, fps: float) -> NDArray[np.int64]:
-    """Which object lies at each place of a 5x8 grid over the frame (B, F, 40), row by row.
-
-    A place belongs to the object whose centre is within 0.4 of its diameter, else it is `UNKNOWN`.
+    A place belongs to the thing whose centre is within 0.4 of its diameter.
     """
-    rows, columns = np.divmod(np.arange(GRID[0] * GRID[1]), GRID[1])
-    y, x = (rows + 0.5) / GRID[0], (columns + 0.5) / GRID[1] * world.ASPECT
+    y, x = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+    y, x = (y + 0.5) / grid[0], (x + 0.5) / grid[1] * world.ASPECT
+    table = np.full((len(scenes), num_frames, len(x)), MAX_THINGS)
+    paths = courses(scenes, num_frames=num_frames, fps=fps)
+    for row, scene in enumerate(scenes):
+        for slot in range(len(scene.things)):
+            there_x, there_y, diameter = paths[row, :, slot].T[..., None]
+            table[row][np.hypot(x - there_x, y - there_y) < 0.4 * diameter] = slot
+    return table.reshape(len(scenes), num_frames, *grid)
+
+
+def courses(scenes: Sequence[Scene], *, num_frames: int, fps: float) -> NDArray[np.float32]:
+    """Centre (x, y) and diameter of each thing in each frame (B, F, MAX_THINGS, 3), in frame
+    heights; NaN where there is no second thing."""
     times = np.arange(num_frames) / fps
-    table = np.full((len(scenes), num_frames, len(x)), UNKNOWN)
+    table = np.full((len(scenes), num_frames, MAX_THINGS, 3), np.nan, np.float32)
     for row, scene in enumerate(scenes):
         for slot, thing in enumerate(scene.things):
-            there_x, there_y = thing.course.position(thing.x, thing.y, times)
-            distance = np.hypot(x - there_x[:, None], y - there_y[:, None])
-            near = distance < 0.4 * thing.course.diameter(times)[:, None]
-            # A small object may lie between the centres of four places: it has the nearest.
-            near |= distance == distance.min(axis=1, keepdims=True)
-            table[row][near] = slot
+            x, y = thing.course.position(thing.x, thing.y, times)
+            table[row, :, slot] = np.stack([x, y, thing.course.diameter(times)], axis=-1)
     return table
 
 

@@ -83,7 +83,7 @@ class Thing:
     Attributes:
         shape: One of `SHAPES`, in images also of `IMAGE_ONLY_SHAPES`.
         colour: One of `COLOURS`.
-        size: One of `SIZES` (24, 32 or 40 px across at 80x128). A growing thing starts with it, a
+        size: One of `SIZES` (28, 34 or 41 px across at 80x128). A growing thing starts with it, a
             shrinking one ends with it.
         texture: One of `TEXTURES`; it turns with the thing.
         motion: One of `MOTIONS`, as seen in the frame: a pan moves the background only.

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mutoscope.data.batches import (
+    AlikeBatches,
     JointBatches,
     LatentBatches,
     RenderedBatches,
@@ -69,6 +70,29 @@ def test_a_batch_depends_on_its_number_alone(caches: list[LatentCache]) -> None:
     assert batches(7).captions == later.captions != sooner.captions
 
 
+def test_alike_batches_share_a_class_and_never_a_clip(caches: list[LatentCache]) -> None:
+    cache = caches[0]
+    ways = np.stack([np.zeros(len(cache), int), np.arange(len(cache)) % 2])
+    batches = AlikeBatches(cache, ways, batch_size=2, seed=0)
+    everything = cache.latents(range(len(cache))).flatten(1)
+    for number in range(8):
+        features = batches(number).features
+        assert features is not None
+        members = [int((everything == row).all(dim=1).nonzero()[0, 0]) for row in features]
+        assert len(set(members)) == 2
+        if number % 2:
+            assert members[0] % 2 == members[1] % 2
+        for member, text in zip(members, batches(number).captions, strict=True):
+            assert text in cache.captions(member)
+
+
+def test_a_class_that_is_too_small_is_filled_with_others(caches: list[LatentCache]) -> None:
+    lonely = np.arange(len(caches[0]))[None]
+    batch = AlikeBatches(caches[0], lonely, batch_size=3, seed=0)(0)
+    assert batch.features is not None
+    assert len(batch.features.unique(dim=0)) == 3
+
+
 def test_rendered_batches_hold_truth_and_never_repeat() -> None:
     batches = RenderedBatches(batch_size=3, num_frames=2, fps=4.0, stills_every=2)
     clips, stills = batches(0), batches(1)
@@ -79,7 +103,18 @@ def test_rendered_batches_hold_truth_and_never_repeat() -> None:
     assert not torch.equal(clips.video[0], batches(2).video[0])  # type: ignore[index]
     scene = batches.scene(0, still=False)
     assert clips.labels["background"][0] == world.BACKGROUNDS.index(scene.background)
-    assert clips.labels["places"].shape == (3, 2, 40)
+    assert clips.labels["covers"].shape == (3, 2, 10, 16)
+    assert clips.labels["courses"].shape == (3, 2, 2, 3)
+    x, y, diameter = clips.labels["courses"][0, 0, 0]
+    assert (x, y) == (
+        pytest.approx(scene.things[0].x),
+        pytest.approx(scene.things[0].y),
+    )
+    assert diameter > 0
+    covered = clips.labels["covers"][0, 0]
+    row, column = divmod(int((covered == 0).flatten().nonzero()[0]), 16)
+    assert abs((column + 0.5) / 10 - x) < diameter / 2
+    assert abs((row + 0.5) / 10 - y) < diameter / 2
 
 
 def test_training_batches_see_neither_held_out_nor_image_only_in_motion() -> None:

@@ -3,8 +3,8 @@
 from mutoscope.evaluation.protocol import fingerprint, prompts
 from mutoscope.world.labels import THING_FACTORS
 
-TEST_PROMPTS = "8f916735d4914aa7"
-HELD_OUT_PROMPTS = "b6fe9370bc7b6395"
+TEST_PROMPTS = "6661e46958e62562"
+HELD_OUT_PROMPTS = "07c54ac8947250f5"
 
 
 def test_the_lists_are_those_hashed_before_training() -> None:

@@ -1,5 +1,6 @@
 """The chain from nothing to a video model, in small: each recipe trains, exports and is shipped."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +9,20 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mutoscope.recipes import claims, mini, tasks
+from mutoscope.errors import RequestError
+from mutoscope.recipes import claims, mini
+from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.samples import scenes_of_one_concept
-from mutoscope.recipes.ship import ship
-from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask, OracleTask, TextTask
+from mutoscope.recipes.ship import ship, unpack
+from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
 from mutoscope.systems.load import load
 from mutoscope.training.optim import Schedule
-from mutoscope.training.provenance import read_provenance, verify_chain
+from mutoscope.training.provenance import (
+    Ancestor,
+    file_hashes,
+    read_provenance,
+    verify_chain,
+)
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import train
 
@@ -39,7 +47,16 @@ def small_chain() -> dict[str, Recipe]:
     small_tasks = {
         "autoencoder": AutoencoderTask(batch_size=2, samples=2),
         "oracle": OracleTask(widths=(8, 16, 32), batch_size=2, samples=2),
-        "text": TextTask(width=32, layers=1, batch_size=4, samples=4, probes=64),
+        "text": TextTask(
+            width=32,
+            layers=1,
+            captions=200,
+            clips=8,
+            stills=8,
+            batch_size=4,
+            samples=4,
+            probes=64,
+        ),
         "image": DenoiserTask(
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2
         ),
@@ -57,10 +74,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole chain, trained for two steps each."""
     folder = tmp_path_factory.mktemp("runs")
     recipes = small_chain()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "TOKENIZER_CAPTIONS", 200)
-        train(recipes["lavie"], folder)
-        train(recipes["oracle"], folder)
+    train(recipes["lavie"], folder)
     return folder
 
 
@@ -71,7 +85,7 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
         assert len(provenance.first_losses) == 2
         assert list((runs / name / "samples").iterdir())
     assert (runs / "lavie" / "samples" / "step_00000002" / "test.png").is_file()
-    folders = {name: runs / name / "model" for name in ("autoencoder", "text", "image", "lavie")}
+    folders = {name: runs / name / "model" for name in small_chain()}
     verify_chain(small_chain()["lavie"], folders)
 
 
@@ -135,3 +149,23 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         (tmp_path / "mini" / part).rename(tmp_path / "mini" / "lavie" / part)
     video = load(tmp_path / "mini" / "lavie")("a red star drifts left over the sea", steps=2)
     assert video.frames.shape == (1, 16, 80, 128, 3)
+
+
+def test_shipped_models_unpack_as_finished_runs(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = small_chain()
+    for name, recipe in recipes.items():
+        monkeypatch.setattr(mini, name, lambda recipe=recipe: recipe)
+    ship(runs, tmp_path / "mini")
+    unpack(tmp_path / "mini", tmp_path / "runs")
+    shutil.rmtree(tmp_path / "runs" / "lavie")
+    parents = {name: tmp_path / "runs" / name / "model" for name in ("autoencoder", "text")}
+    before = {name: file_hashes(folder) for name, folder in parents.items()}
+    train(recipes["image"], tmp_path / "runs")
+    assert {name: file_hashes(folder) for name, folder in parents.items()} == before
+    assert not (tmp_path / "runs" / "text" / "checkpoints").exists()
+    image = read_provenance(tmp_path / "runs" / "image" / "model")
+    assert image.parents["text"] == Ancestor(recipes["text"].hash(), 2)
+    with pytest.raises(RequestError, match="exists already"):
+        unpack(tmp_path / "mini", tmp_path / "runs")

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, nn
 
 from mutoscope.errors import Cancelled, RequestError, TrainingError
+from mutoscope.training import learner
 from mutoscope.training.initialise import from_seed
 from mutoscope.training.optim import AdamW, Schedule
 from mutoscope.training.provenance import read_provenance
@@ -430,5 +431,19 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
         trained(tiny_recipe(), tmp_path, device="cuda:99")
 
 
-def test_half_precision_on_a_cpu_is_said_to_be_single(tmp_path: Path) -> None:
+def test_half_precision_without_matrix_units_is_said_to_be_single(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "has_fast_bf16", lambda device: False)
     assert "computing in fp32 instead" in told(tiny_recipe(precision="bf16", steps=2), tmp_path)
+
+
+def test_half_precision_is_used_where_it_is_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "has_fast_bf16", lambda device: True)
+    half = trained(tiny_recipe(precision="bf16", steps=2), tmp_path / "half")
+    single = trained(tiny_recipe(precision="fp32", steps=2), tmp_path / "single")
+    losses = [read_provenance(model).first_losses for model in (half, single)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)

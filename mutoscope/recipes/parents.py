@@ -1,0 +1,84 @@
+"""What earlier runs of the chain left, loaded for the runs that build on it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from diffusers import AutoencoderKL, ModelMixin
+from torch import nn
+from transformers import CLIPTextModel, PreTrainedModel, PreTrainedTokenizerFast
+
+from mutoscope.data.cache import Encoder, LatentCache
+from mutoscope.data.sources import ClipSource
+from mutoscope.diffusion.process import VariancePreserving
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.text import TextEncoder
+from mutoscope.metrics.oracle import Oracle, load_oracle
+from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.recipes.samples import CaptionSamples, WorldSamples
+from mutoscope.systems.load import quietly
+
+FPS = 8.0
+
+
+def world_samples(
+    parents: Mapping[str, Path],
+    process: VariancePreserving,
+    *,
+    device: str,
+    num_frames: int,
+    count: int,
+) -> WorldSamples:
+    """What draws and reads samples of a denoiser whose parents lie in these folders."""
+    oracle = load_oracle()
+    if oracle is not None:
+        oracle.to(device)
+    codec, text = load_codec(parents["autoencoder"], device), load_text(parents["text"], device)
+    return WorldSamples(CaptionSamples(process, text, codec, num_frames), oracle, FPS, count)
+
+
+def latent_cache(source: ClipSource, encoder: Encoder, work: Path) -> LatentCache:
+    """The clips of a source as an encoder sees them, below `work`."""
+    # Starting processes takes longer than making a few clips.
+    processes = (os.cpu_count() or 1) if len(source) > 1000 else 1
+    return LatentCache(work / "cache", source, encoder, processes=processes)
+
+
+def load_image_model(folder: Path) -> VideoUNet:
+    """The U-Net of stills that `DenoiserTask` left in `folder`, to start a video model from."""
+    with quietly():
+        network: VideoUNet = VideoUNet.from_pretrained(folder / "base")
+    return network
+
+
+def load_reader(folder: Path, device: str) -> Oracle:
+    """The frozen oracle that `OracleTask` left in `folder`."""
+    with quietly():
+        oracle: Oracle = Oracle.from_pretrained(folder / "oracle")
+    oracle.to(device).eval().requires_grad_(False)
+    return oracle
+
+
+def load_codec(folder: Path, device: str) -> LatentCodec:
+    """The frozen autoencoder that `AutoencoderTask` left in `folder`."""
+    with quietly():
+        vae = AutoencoderKL.from_pretrained(folder / "vae")
+    return LatentCodec(_frozen(vae, device))
+
+
+def load_text(folder: Path, device: str) -> TextEncoder:
+    """The frozen text encoder that `TextTask` left in `folder`."""
+    with quietly():
+        model = CLIPTextModel.from_pretrained(folder / "text_encoder")
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer")
+    return TextEncoder(_frozen(model, device), tokenizer)
+
+
+def save(component: nn.Module, folder: Path) -> None:
+    """Writes a model of diffusers or transformers."""
+    assert isinstance(component, ModelMixin | PreTrainedModel)
+    component.save_pretrained(folder)
+
+
+def _frozen(module: nn.Module, device: str) -> nn.Module:
+    return module.to(device).eval().requires_grad_(False)

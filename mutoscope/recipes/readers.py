@@ -1,0 +1,167 @@
+"""What the runs of the readers train: the oracle, which reads videos, and the text encoder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+
+from mutoscope.data.batches import AlikeBatches, RenderedBatches
+from mutoscope.data.sources import WorldSource
+from mutoscope.encoding.text import Contrast, LockedContrast, TextEncoder, train_tokenizer
+from mutoscope.metrics.oracle import Oracle, OracleReading
+from mutoscope.recipes.parents import latent_cache, load_reader, save
+from mutoscope.recipes.samples import OracleSamples, TextSamples
+from mutoscope.training.recipe import Run
+from mutoscope.types import Batch
+from mutoscope.world.factors import LEVELS
+from mutoscope.world.grammar import caption
+from mutoscope.world.labels import labels
+from mutoscope.world.scene import draw_scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleTask:
+    """Trains the oracle on renders of every combination and concept.
+
+    Attributes:
+        widths: Channels of its trunk.
+        batch_size: Clips a batch.
+        seed: Of the range of scenes.
+        samples: Test clips of an evaluation.
+    """
+
+    widths: tuple[int, int, int] = (48, 96, 128)
+    batch_size: int = 16
+    seed: int = 2
+    samples: int = field(default=256, compare=False)
+
+    def prepare(
+        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
+    ) -> Run:
+        oracle = Oracle(self.widths).to(device)
+        clips = RenderedBatches(
+            batch_size=self.batch_size,
+            num_frames=8,
+            fps=4.0,
+            stills_every=3,
+            stills=8 * self.batch_size,
+            all_concepts=True,
+            seed=self.seed * 10**9,
+        )
+        return Run(
+            objective=OracleReading(oracle),
+            batches=clips,
+            evaluate=OracleSamples(self.samples),
+            export=lambda modules, folder: save(modules["oracle"], folder / "oracle"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTask:
+    """Trains a tokenizer on the grammar, and a CLIP text encoder on what the oracle sees in clips.
+
+    Attributes:
+        width, layers, heads: Of the text encoder.
+        max_tokens: Longest prompt.
+        vocabulary_size: Tokens.
+        captions: Captions that the tokenizer is trained on.
+        clips, stills: Clips and stills of the world, each with six captions.
+        batch_size: Pairs a batch.
+        seed: Of the range of scenes and of the order.
+        samples: Test clips of an evaluation.
+        probes: Captions that its linear probes are fitted and tried on.
+    """
+
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    max_tokens: int = 77
+    vocabulary_size: int = 1024
+    captions: int = 30_000
+    clips: int = 16_000
+    stills: int = 8_000
+    batch_size: int = 128
+    seed: int = 3
+    samples: int = field(default=256, compare=False)
+    probes: int = field(default=4000, compare=False)
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer, of captions of clips and of stills."""
+        half = range(self.captions // 2)
+        scenes = (draw_scene(seed, split="train", kind="video") for seed in half)
+        stills = (draw_scene(seed, split="train", kind="image") for seed in half)
+        texts = (
+            caption(scene, level=LEVELS[scene.seed % len(LEVELS)], seed=scene.seed)
+            for source in (scenes, stills)
+            for scene in source
+        )
+        return train_tokenizer(texts, vocabulary_size=self.vocabulary_size)
+
+    def prepare(
+        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
+    ) -> Run:
+        tokenizer = self.tokenizer()
+        oracle = load_reader(parents["oracle"], device)
+        text = TextEncoder(self._network(tokenizer).to(device), tokenizer)
+        head = Contrast(self.width, oracle.features, 128)
+        first = self.seed * 10**9
+        clips = self._alike(
+            WorldSource(count=self.clips, kind="video", num_frames=8, fps=4.0, first_seed=first),
+            oracle,
+            work,
+        )
+        stills = self._alike(
+            WorldSource(count=self.stills, kind="image", num_frames=1, first_seed=first),
+            oracle,
+            work,
+        )
+
+        def batches(number: int) -> Batch:
+            turn, kind = divmod(number, 4)
+            return stills(turn) if kind == 3 else clips(3 * turn + kind)
+
+        def export(modules: Mapping[str, nn.Module], folder: Path) -> None:
+            save(modules["text_encoder"], folder / "text_encoder")
+            tokenizer.save_pretrained(folder / "tokenizer")
+            save_file(modules["head"].state_dict(), folder / "contrast.safetensors")
+
+        return Run(
+            objective=LockedContrast(text, head.to(device)),
+            batches=batches,
+            evaluate=TextSamples(tokenizer, oracle, self.samples, self.probes),
+            export=export,
+        )
+
+    def _alike(self, source: WorldSource, oracle: Oracle, work: Path) -> AlikeBatches:
+        """Batches of clips of any kind, and such with two of background, colour, shape alike."""
+        truth = labels([source.scene(number) for number in range(len(source))])
+        background, colour, shape = (
+            truth["background"],
+            truth["colour"][:, 0],
+            truth["shape"][:, 0],
+        )
+        pairs = ((background, colour), (colour, shape), (shape, background))
+        alike = [np.zeros_like(background), *(16 * one + other for one, other in pairs)]
+        cache = latent_cache(source, oracle, work)
+        return AlikeBatches(cache, np.stack(alike), self.batch_size, self.seed)
+
+    def _network(self, tokenizer: PreTrainedTokenizerFast) -> CLIPTextModel:
+        return CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=self.width,
+                intermediate_size=4 * self.width,
+                projection_dim=self.width,
+                num_hidden_layers=self.layers,
+                num_attention_heads=self.heads,
+                max_position_embeddings=self.max_tokens,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+                attn_implementation="eager",  # in bf16 on a CPU twice as fast as the fused one
+            )
+        )
