@@ -44,12 +44,12 @@ def text() -> Recipe:
         name="text",
         task=TextTask(),
         parents=(oracle(),),
-        steps=2_400,
+        steps=2_000,
         optimizer=AdamW(lr=1e-3, weight_decay=0.05),
         schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
         ema=0.995,
         precision="bf16",
-        evaluate_every=600,
+        evaluate_every=500,
         save_every=250,
     )
 

@@ -82,8 +82,8 @@ class TextTask:
     max_tokens: int = 77
     vocabulary_size: int = 1024
     captions: int = 30_000
-    clips: int = 16_000
-    stills: int = 8_000
+    clips: int = 12_000
+    stills: int = 6_000
     batch_size: int = 128
     seed: int = 3
     samples: int = field(default=256, compare=False)
