@@ -21,18 +21,36 @@ class TimeDraw(Protocol):
 
 @dataclass(frozen=True)
 class UniformTimes:
-    """Every time equally often.
+    """Every time equally often; with a shift s, noisy ones more often: u -> s u / (1 + (s - 1) u).
+
+    The frames of a clip show the same things again and again, so it takes more noise to hide what a
+    clip shows than what one picture shows; most times tell a video model nothing new.
+
+    Source: Esser et al., arXiv 2403.03206, §5.3.2, Eq. 23 (for resolution).
 
     Attributes:
         whole: True draws from 0, 1, ..., 999, the steps on which a variance-preserving law is
             defined (LaVie, arXiv 2309.15103, §3); False any real number in [0, 1000), for a flow.
+        shift: s, positive; 1 is no shift.
+
+    Raises:
+        RequestError: `shift` is not positive.
     """
 
     whole: bool = True
+    shift: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.shift > 0:
+            raise RequestError(
+                f"shift={self.shift} shifts no times: it is a positive number, and 1 is none. "
+                "Use e.g. 2."
+            )
 
     def draw(self, batch: int, generator: Generator) -> Times:
         """`batch` times, independent."""
         share = torch.rand(batch, generator=generator, device=generator.device)
+        share = self.shift * share / (1 + (self.shift - 1) * share)
         return _time(share, whole=self.whole)
 
 

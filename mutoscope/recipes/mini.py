@@ -60,13 +60,13 @@ def image() -> Recipe:
         name="image",
         task=DenoiserTask(),
         parents=(autoencoder(), text()),
-        steps=12_000,
+        steps=40_000,
         optimizer=AdamW(lr=1e-3),
         schedule=Schedule(warmup=200, decay=0.3, shape="cosine"),
         ema=0.999,
         precision="bf16",
-        evaluate_every=2_000,
-        save_every=500,
+        evaluate_every=4_000,
+        save_every=1_000,
     )
 
 
@@ -74,13 +74,13 @@ def lavie() -> Recipe:
     """LaVie's base model: the image U-Net inflated, then tuned on clips and stills jointly."""
     return Recipe(
         name="lavie",
-        task=DenoiserTask(clips=16_000, batch_size=4),
+        task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0),
         parents=(autoencoder(), text(), image()),
-        steps=12_000,
-        optimizer=AdamW(lr=5e-4),
+        steps=30_000,
+        optimizer=AdamW(lr=7e-4),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
         ema=0.999,
         precision="bf16",
-        evaluate_every=1_500,
+        evaluate_every=2_500,
         save_every=250,
     )

@@ -12,6 +12,7 @@ from torch import nn
 from mutoscope.data.batches import CropBatches, JointBatches, LatentBatches, RenderedBatches
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
+from mutoscope.diffusion.times import UniformTimes
 from mutoscope.encoding.codec import LatentCodec, Reconstruction, measure_scale
 from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
@@ -109,6 +110,7 @@ class DenoiserTask:
     Attributes:
         widths, layers, attention_levels, heads: Of the `VideoUNet`.
         process: The noise law.
+        time_shift: See `UniformTimes`.
         images: Stills in the cache.
         clips: Clips in the cache; 0 trains text-to-image.
         images_per_clip: Stills appended to each clip (M; LaVie: 4); 0 trains on clips alone.
@@ -124,12 +126,13 @@ class DenoiserTask:
     attention_levels: tuple[bool, ...] = (True, True, True)
     heads: tuple[int, ...] = (4, 4, 4)
     process: VariancePreserving = LAW
+    time_shift: float = 1.0
     images: int = 60_000
     clips: int = 0
     images_per_clip: int = 4
     image_weight: float = 1.0
     trained: Literal["all", "temporal"] = "all"
-    batch_size: int = 64
+    batch_size: int = 32
     seed: int = 4
     samples: int = field(default=24, compare=False)
 
@@ -164,6 +167,7 @@ class DenoiserTask:
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
         stage = KeyFrames(network.to(device), self.process, text, image_weight=self.image_weight)
+        stage.times = UniformTimes(shift=self.time_shift)
         frames = NUM_FRAMES if temporal else 1
         samples: Evaluate = world_samples(
             parents, self.process, device=device, num_frames=frames, count=self.samples

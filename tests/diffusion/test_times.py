@@ -61,3 +61,19 @@ def test_draws_come_from_the_generator_alone(times: TimeDraw) -> None:
 def test_no_spread_is_refused() -> None:
     with pytest.raises(RequestError, match=r"std=0\.0 spreads no times"):
         LogitNormalTimes(std=0.0)
+
+
+def test_shifted_times_are_where_the_formula_puts_them() -> None:
+    """Esser et al., arXiv 2403.03206, Eq. 23: the middle goes to s / (1 + s), the ends stay."""
+    drawn = UniformTimes(shift=3.0).draw(20_000, torch.Generator().manual_seed(0))
+    assert drawn.median().item() == pytest.approx(750, abs=10)
+    assert drawn.min() < 1
+    assert drawn.max() == 999
+    plain = UniformTimes().draw(500, torch.Generator().manual_seed(1))
+    same = UniformTimes(shift=1.0).draw(500, torch.Generator().manual_seed(1))
+    assert torch.equal(plain, same)
+
+
+def test_a_shift_is_positive() -> None:
+    with pytest.raises(RequestError, match=r"shift=0.0 shifts no times"):
+        UniformTimes(shift=0.0)
