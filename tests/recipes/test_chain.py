@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from mutoscope.errors import RequestError
 from mutoscope.recipes import claims, mini
+from mutoscope.recipes.again import again
 from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.samples import scenes_of_one_concept
 from mutoscope.recipes.ship import ship, unpack
@@ -87,6 +88,11 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
     assert (runs / "lavie" / "samples" / "step_00000002" / "test.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
     verify_chain(small_chain()["lavie"], folders)
+
+
+def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
+    for recipe in small_chain()["lavie"].chain():
+        assert again(recipe, runs, steps=2) < 1e-5
 
 
 def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
