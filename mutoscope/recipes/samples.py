@@ -103,7 +103,10 @@ class TextSamples:
 
 
 def probe_captions(text: TextEncoder, *, count: int) -> dict[str, float]:
-    """Accuracy of linear probes on the states of fully detailed single-object captions."""
+    """Accuracy of linear probes on the states of fully detailed single-object captions.
+
+    Of what a caption states: of a growing or shrinking thing it gives no size.
+    """
     scenes = [draw_scene(i, split="train", kind="video") for i in range(2 * count)]
     scenes = [scene for scene in scenes if scene.arrangement == "single"][:count]
     prompts = [caption(scene, level="full", seed=scene.seed) for scene in scenes]
@@ -116,6 +119,8 @@ def probe_captions(text: TextEncoder, *, count: int) -> dict[str, float]:
     for name in ("background", "camera", *THING_FACTORS):
         values = torch.from_numpy(truth[name] if name in SCENE_FACTORS else truth[name][:, 0])
         known = values != UNKNOWN
+        if name == "size":
+            known &= torch.tensor([s.things[0].motion not in ("grow", "shrink") for s in scenes])
         train = torch.arange(len(values)) < split
         figures[f"probe_{name}"] = linear_probe(
             (states[train & known], values[train & known]),
