@@ -90,6 +90,36 @@ class Batch:
             features=move(self.features),
         )
 
+    def split(self, parts: int) -> list["Batch"]:
+        """The batch in equal parts, row after row.
+
+        Raises:
+            RequestError: Its rows cannot be shared out evenly.
+        """
+        tensors = [self.video, self.latents, self.features, *self.labels.values()]
+        rows = max([len(self.captions), *(len(each) for each in tensors if each is not None)])
+        if rows % parts:
+            raise RequestError(
+                f"a batch of {rows} cannot be computed in {parts} equal parts. Use a batch size "
+                f"that is a multiple of {parts}."
+            )
+        size = rows // parts
+        return [self._rows(slice(start, start + size)) for start in range(0, rows, size)]
+
+    def _rows(self, rows: slice) -> "Batch":
+        def part(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[rows]
+
+        return Batch(
+            captions=self.captions[rows],
+            video=part(self.video),
+            latents=part(self.latents),
+            image_captions=self.image_captions[rows],
+            image_latents=part(self.image_latents),
+            labels={name: tensor[rows] for name, tensor in self.labels.items()},
+            features=part(self.features),
+        )
+
 
 @dataclass(frozen=True)
 class Loss:

@@ -32,7 +32,7 @@ from mutoscope.metrics.accuracy import Estimate, accuracy
 from mutoscope.nn.temporal import inflate
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
-from mutoscope.recipes.parents import load_image_model, world_samples
+from mutoscope.recipes.parents import load_denoiser, world_samples
 from mutoscope.recipes.samples import WorldSamples, scenes_of_one_concept, scenes_to_test
 from mutoscope.recipes.tasks import DenoiserTask
 from mutoscope.training.recipe import Recipe
@@ -48,7 +48,7 @@ STEPS = 500
 
 def forgetting(arm: Arm, seed: int) -> Recipe:
     """One run of the forgetting experiment."""
-    tuned = mini.lavie()
+    tuned = mini.joint()
     assert isinstance(tuned.task, DenoiserTask)
     task = replace(
         tuned.task,
@@ -96,11 +96,11 @@ def measure(samples: WorldSamples, network: nn.Module, out: Path) -> dict[str, l
 
 def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, Estimate]]:
     """Trains what is not yet trained, measures every arm, and writes `RUNS/forgetting.json`."""
-    parents = {parent.name: runs / parent.name / "model" for parent in mini.lavie().parents}
-    task = mini.lavie().task
+    parents = {parent.name: runs / parent.name / "model" for parent in mini.joint().parents}
+    task = mini.joint().task
     assert isinstance(task, DenoiserTask)
     samples = world_samples(parents, task.process, device="cpu", num_frames=16, count=PROMPTS)
-    image = load_image_model(parents["image"])
+    image = load_denoiser(parents["image"])
     inflated = task.network(
         channels=image.config.in_channels,
         text_width=image.config.cross_attention_dim,

@@ -65,15 +65,16 @@ def image() -> Recipe:
         schedule=Schedule(warmup=200, decay=0.3, shape="cosine"),
         ema=0.999,
         precision="bf16",
+        parts=2,
         evaluate_every=4_000,
         save_every=1_000,
     )
 
 
-def lavie() -> Recipe:
-    """LaVie's base model: the image U-Net inflated, then tuned on clips and stills jointly."""
+def joint() -> Recipe:
+    """The image U-Net inflated, then tuned on clips and stills jointly."""
     return Recipe(
-        name="lavie",
+        name="joint",
         task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0),
         parents=(autoencoder(), text(), image()),
         steps=30_000,
@@ -81,6 +82,25 @@ def lavie() -> Recipe:
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
         ema=0.999,
         precision="bf16",
+        parts=2,
+        evaluate_every=2_500,
+        save_every=250,
+    )
+
+
+def lavie() -> Recipe:
+    """LaVie's base model: the joint training gone on with, in smaller steps."""
+    return Recipe(
+        name="lavie",
+        task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0, seed=5),
+        parents=(autoencoder(), text(), joint()),
+        steps=60_000,
+        optimizer=AdamW(lr=5e-4),
+        schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
+        ema=0.9995,
+        precision="bf16",
+        parts=2,
+        seed=1,
         evaluate_every=2_500,
         save_every=250,
     )

@@ -33,6 +33,8 @@ PLACES: dict[str, dict[str, str]] = {
         "contrast.safetensors": "contrast.safetensors",
     },
     "oracle": {"oracle": "oracle"},
+    # Each goes on from the one before; the last that is finished is shipped.
+    "joint": {"base": "lavie/base", "scheduler": "lavie/scheduler"},
     "lavie": {"base": "lavie/base", "scheduler": "lavie/scheduler"},
 }
 SAMPLING: dict[str, object] = {
@@ -54,7 +56,8 @@ def ship(runs: Path, target: Path) -> None:
         if (runs / run / "model").is_dir():
             for source, place in places.items():
                 _copy(runs / run / "model", source, target / place)
-    for run in ("autoencoder", "text", "image", "lavie", "oracle"):
+    for link in mini.lavie().chain():
+        run = link.name
         record = runs / run / "model" / "provenance.json"
         if record.is_file():
             (target / "provenance").mkdir(exist_ok=True)
@@ -83,7 +86,8 @@ def unpack(shipped: Path, runs: Path) -> None:
     """
     for run, places in PLACES.items():
         record = shipped / "provenance" / f"{run}.json"
-        if not record.is_file():
+        weights = [path for place in places.values() for path in _weights(shipped / place)]
+        if not weights or any(_header(path)["recipe"] != run for path in weights):
             continue
         recipe: Recipe = getattr(mini, run)()
         model = runs / run / "model"
@@ -100,6 +104,16 @@ def unpack(shipped: Path, runs: Path) -> None:
         write_provenance(read_provenance(model), model)
 
 
+def _weights(place: Path) -> list[Path]:
+    """The safetensors file, or those in the folder."""
+    return [place] if place.suffix == ".safetensors" else sorted(place.glob("*.safetensors"))
+
+
+def _header(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {"format": "pt"})
+
+
 def _copy(model: Path, source: str, place: Path) -> None:
     origin = model / source
     if origin.is_file():
@@ -109,15 +123,14 @@ def _copy(model: Path, source: str, place: Path) -> None:
     if place.exists():
         shutil.rmtree(place)
     shutil.copytree(origin, place)
-    for weights in place.glob("*.safetensors"):
+    for weights in _weights(place):
         _halve(weights, weights, model)
 
 
 def _halve(origin: Path, place: Path, model: Path) -> None:
     """Writes tensors in half precision, with the recipe that made them in the file's header."""
     provenance = read_provenance(model)
-    with safe_open(origin, framework="pt") as file:
-        header = dict(file.metadata() or {"format": "pt"})
+    header = _header(origin)
     header["recipe"] = provenance.recipe
     header["recipe_hash"] = provenance.hash
     header["steps"] = str(provenance.steps)

@@ -20,7 +20,7 @@ from mutoscope.recipes.parents import (
     FPS,
     latent_cache,
     load_codec,
-    load_image_model,
+    load_denoiser,
     load_text,
     save,
     world_samples,
@@ -105,7 +105,9 @@ class AutoencoderTask:
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserTask:
-    """Trains the U-Net: on stills, or, started from the run on stills, on clips and stills jointly.
+    """Trains the U-Net: on stills, or, started from an earlier run of it, on clips and stills.
+
+    What it starts from is its third parent, an image model or a video model.
 
     Attributes:
         widths, layers, attention_levels, heads: Of the `VideoUNet`.
@@ -162,8 +164,8 @@ class DenoiserTask:
             channels=codec.channels, text_width=text.model.config.hidden_size, temporal=temporal
         )
         if temporal:
-            image = load_image_model(parents["image"])
-            inflate(image.state_dict(), network)
+            (start,) = (parents[name] for name in parents if name not in ("autoencoder", "text"))
+            begin_from(load_denoiser(start), network)
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
         stage = KeyFrames(network.to(device), self.process, text, image_weight=self.image_weight)
@@ -210,3 +212,11 @@ class DenoiserTask:
         return WorldSource(
             count=self.clips, kind="video", num_frames=NUM_FRAMES, first_seed=6 * 10**9
         )
+
+
+def begin_from(start: VideoUNet, network: VideoUNet) -> None:
+    """Gives `network` the weights of `start`, inflated if that is an image model."""
+    if start.config["temporal"]:
+        network.load_state_dict(start.state_dict())
+    else:
+        inflate(start.state_dict(), network)

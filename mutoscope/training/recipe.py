@@ -64,6 +64,10 @@ class Task(Protocol):
         ...
 
 
+WITHOUT_SAYING = {"hashed": "unless default"}
+"""Marks a field that came after recipes had been hashed: its default is what they did before."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training run, whole: what, from what, how long and how.
@@ -74,6 +78,9 @@ class Recipe:
         parents: Recipes whose exported models the task starts from or uses.
         steps: Optimizer steps, at least 1.
         accumulate: Batches whose gradients make up one step.
+        parts: Parts of a batch that are computed side by side on a CPU, each with noise of its own;
+            small operations fill two cores badly. The batch size is a multiple of it. At most 2, so
+            that gradients add up to the same bits in whichever order they come.
         optimizer: What moves the weights.
         schedule: How the step size changes over the run.
         ema: Share of the averaged weights kept at each step, in [0, 1).
@@ -88,6 +95,7 @@ class Recipe:
     parents: tuple["Recipe", ...] = ()
     steps: int
     accumulate: int = 1
+    parts: int = field(default=1, metadata=WITHOUT_SAYING)
     optimizer: AdamW
     schedule: Schedule = field(default_factory=Schedule)
     ema: float = 0.999
@@ -105,6 +113,8 @@ class Recipe:
                     f"{name}={getattr(self, name)} makes no run of {self.name!r}: it is at least 1."
                     " Raise it."
                 )
+        if self.parts not in (1, 2):
+            raise RequestError(f"parts={self.parts} cannot be computed side by side: it is 1 or 2.")
         if not 0 <= self.ema < 1:
             raise RequestError(f"ema={self.ema} cannot be used: a share in [0, 1). Use e.g. 0.999.")
         if self.precision not in ("fp32", "bf16"):
@@ -166,6 +176,8 @@ def _canonical_fields(value: object) -> dict[str, object]:
     entries: dict[str, object] = {"class": type(value).__qualname__}
     for item in dataclasses.fields(value):
         content = getattr(value, item.name)
+        if item.metadata == WITHOUT_SAYING and content == item.default:
+            continue
         if item.compare and not isinstance(content, Path):
             entries[item.name] = _canonical(content, f"{type(value).__qualname__}.{item.name}")
     return entries

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from mutoscope.errors import RequestError
 from mutoscope.recipes import claims, mini
@@ -61,8 +62,11 @@ def small_chain() -> dict[str, Recipe]:
         "image": DenoiserTask(
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2
         ),
+        "joint": DenoiserTask(
+            widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
+        ),
         "lavie": DenoiserTask(
-            widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=1, samples=2
+            widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
         ),
     }
     for name, task in small_tasks.items():
@@ -80,7 +84,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
-    for name in ("autoencoder", "text", "image", "lavie", "oracle"):
+    for name in small_chain():
         provenance = read_provenance(runs / name / "model")
         assert provenance.steps == 2
         assert len(provenance.first_losses) == 2
@@ -95,8 +99,17 @@ def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
         assert again(recipe, runs, steps=2) < 1e-5
 
 
-def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
+def test_the_last_run_starts_from_the_one_before(runs: Path) -> None:
     task = small_chain()["lavie"].task
+    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "joint")}
+    network = task.prepare(parents, None, "cpu", runs / "work").objective.modules()["network"]
+    file = runs / "joint" / "model" / "base" / "diffusion_pytorch_model.safetensors"
+    for name, weight in load_file(file).items():
+        assert torch.equal(network.state_dict()[name], weight)
+
+
+def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
+    task = small_chain()["joint"].task
     parents = {name: runs / name / "model" for name in ("autoencoder", "text", "image")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     network = run.objective.modules()["network"]

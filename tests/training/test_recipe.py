@@ -42,6 +42,7 @@ def test_the_hash_is_of_the_values_and_stays_the_same_in_every_process() -> None
         {"name": "other"},
         {"steps": 21},
         {"accumulate": 2},
+        {"parts": 2},
         {"optimizer": AdamW(lr=1e-2, clip=2.0)},
         {"schedule": Schedule(warmup=3, decay=0.5, shape="cosine")},
         {"ema": 0.5},
@@ -102,6 +103,7 @@ def test_the_chain_names_ancestors_before_their_children() -> None:
     [
         ({"steps": 0}, "steps=0 makes no run of 'tiny': it is at least 1"),
         ({"accumulate": 0}, "accumulate=0 makes no run"),
+        ({"parts": 3}, "parts=3 cannot be computed side by side: it is 1 or 2"),
         ({"save_every": 0}, "save_every=0 makes no run"),
         ({"ema": 1.0}, r"ema=1.0 cannot be used: a share in \[0, 1\)"),
         ({"name": "a/b"}, "'a/b' cannot name a recipe"),

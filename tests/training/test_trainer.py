@@ -18,6 +18,7 @@ from torch import Generator, nn
 from mutoscope.errors import Cancelled, RequestError, TrainingError
 from mutoscope.training import learner
 from mutoscope.training.initialise import from_seed
+from mutoscope.training.learner import accelerator_for
 from mutoscope.training.optim import AdamW, Schedule
 from mutoscope.training.provenance import read_provenance
 from mutoscope.training.recipe import Recipe, Run
@@ -141,6 +142,55 @@ def test_two_batches_accumulated_are_one_of_twice_the_size(tmp_path: Path) -> No
         torch.testing.assert_close(one[name], other[name])
     losses = [[line["loss"] for line in metrics(tmp_path / way)] for way in ("halves", "wholes")]
     assert losses[0] == pytest.approx(losses[1])
+
+
+def test_a_batch_in_parts_is_the_batch(tmp_path: Path) -> None:
+    whole = trained(tiny_recipe(task=ExactTask()), tmp_path / "whole")
+    parts = trained(tiny_recipe(task=ExactTask(), parts=2), tmp_path / "parts")
+    one, other = load_file(whole / "n.safetensors"), load_file(parts / "n.safetensors")
+    for name in one:
+        torch.testing.assert_close(one[name], other[name])
+    losses = [[line["loss"] for line in metrics(tmp_path / way)] for way in ("whole", "parts")]
+    assert losses[0] == pytest.approx(losses[1])
+
+
+class Noisy(Exact):
+    """Exact, but for noise of its own in each part."""
+
+    def loss(self, batch: Batch, generator: Generator) -> Loss:
+        assert batch.video is not None
+        clean = batch.video[:, :, 0]
+        noisy = clean + torch.randn(clean.shape, generator=generator)
+        return Loss((self.network(noisy) - clean).square().mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisyTask(ExactTask):
+    def objective(self) -> Objective:
+        return Noisy(nn.Conv2d(3, 3, 3, padding=1))
+
+
+def test_parts_give_the_same_bits_each_time_and_each_has_its_own_noise(tmp_path: Path) -> None:
+    recipe = tiny_recipe(task=NoisyTask(), parts=2)
+    once, again = (trained(recipe, tmp_path / name) for name in ("once", "again"))
+    assert (once / "n.safetensors").read_bytes() == (again / "n.safetensors").read_bytes()
+    generators = []
+    learnt = learner.Learner(recipe, Noisy(nn.Conv2d(3, 3, 1)), accelerator_for(recipe, "cpu"))
+    objective_loss = learnt.objective.loss
+
+    def spy(batch: Batch, generator: Generator) -> Loss:
+        generators.append(generator.initial_seed())
+        return objective_loss(batch, generator)
+
+    learnt.objective.loss = spy  # type: ignore[method-assign]
+    learnt.advance(iter([pictures(0)]), 0.0)
+    learnt.advance(iter([pictures(1)]), 0.0)
+    assert len(set(generators)) == 4
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="a batch of 5 cannot be computed in 2 equal parts"):
+        trained(tiny_recipe(task=TinyTask(batch_size=5), parts=2), tmp_path)
 
 
 def test_learns(tmp_path: Path) -> None:
