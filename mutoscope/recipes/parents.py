@@ -44,8 +44,8 @@ def latent_cache(source: ClipSource, encoder: Encoder, work: Path) -> LatentCach
     return LatentCache(work / "cache", source, encoder, processes=processes)
 
 
-def load_image_model(folder: Path) -> VideoUNet:
-    """The U-Net of stills that `DenoiserTask` left in `folder`, to start a video model from."""
+def load_unet(folder: Path) -> VideoUNet:
+    """The U-Net that `DenoiserTask` left in `folder`, to start another from."""
     with quietly():
         network: VideoUNet = VideoUNet.from_pretrained(folder / "base")
     return network

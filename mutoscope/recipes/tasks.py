@@ -19,8 +19,8 @@ from mutoscope.recipes.parents import (
     FPS,
     latent_cache,
     load_codec,
-    load_image_model,
     load_text,
+    load_unet,
     save,
     world_samples,
 )
@@ -159,7 +159,7 @@ class DenoiserTask:
             channels=codec.channels, text_width=text.model.config.hidden_size, temporal=temporal
         )
         if temporal:
-            image = load_image_model(parents["image"])
+            image = load_unet(parents["image"])
             inflate(image.state_dict(), network)
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
