@@ -37,13 +37,13 @@ def between_keys(num_frames: int, *, factor: int) -> Bool[Tensor, " F"]:
     return torch.arange(num_frames) % factor != 0
 
 
-def moving(flow: Float[Tensor, "B F H W 2"]) -> Bool[Tensor, "B F+1 H W"]:
-    """Where what a pixel shows moves, for each frame, from the true flow to the next frame.
+def speed(flow: Float[Tensor, "B F H W 2"]) -> Float[Tensor, "B F+1 H W"]:
+    """How fast what each pixel shows moves, in pixels a frame, from the true flow to the next.
 
-    The last frame has no next one; there nothing counts as moving.
+    The last frame has no next one; there nothing moves.
     """
-    moves = (flow != 0).any(dim=-1)
-    return torch.cat([moves, torch.zeros_like(moves[:, :1])], dim=1)
+    length = flow.norm(dim=-1)
+    return torch.cat([length, torch.zeros_like(length[:, :1])], dim=1)
 
 
 def blended(keys: Float[Tensor, "B C K H W"], *, factor: int) -> Float[Tensor, "B C F H W"]:

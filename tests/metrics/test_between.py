@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mutoscope.metrics.between import between_keys, blended, moving, psnr
+from mutoscope.metrics.between import between_keys, blended, psnr, speed
 from mutoscope.stages.interpolation import num_frames, spread
 from mutoscope.world.render import render, render_truth
 from mutoscope.world.scene import draw_scene
@@ -53,13 +53,14 @@ def test_blending_keeps_key_frames_and_goes_straight_between() -> None:
         torch.testing.assert_close(video[:, :, step::4], between)
 
 
-def test_what_moves_is_the_true_flow_frame_by_frame() -> None:
+def test_speed_is_the_length_of_the_true_flow_frame_by_frame() -> None:
     flow = torch.zeros(1, 2, 3, 4, 2)
-    flow[0, 0, 1, 2, 0] = -0.5
+    flow[0, 0, 1, 2] = torch.tensor([-3.0, 4.0])
     flow[0, 1, 0, 0, 1] = 1e-3
-    found = moving(flow)
+    found = speed(flow)
     assert found.shape == (1, 3, 3, 4)
     assert found.nonzero().tolist() == [[0, 0, 1, 2], [0, 1, 0, 0]]
+    assert found[0, 0, 1, 2] == 5
 
 
 def test_the_truth_beats_blending_and_repetition_where_a_thing_moves() -> None:
@@ -73,9 +74,10 @@ def test_the_truth_beats_blending_and_repetition_where_a_thing_moves() -> None:
     size = {"height": 40, "width": 64, "num_frames": 9, "fps": 32.0}
     video = torch.from_numpy(render(scene, **size)).permute(3, 0, 1, 2)[None] / 127.5 - 1.0
     truth = render_truth(scene, **size)
-    where = moving(torch.from_numpy(truth.flow)[None]) & between_keys(9, factor=4)[:, None, None]
-    inside = torch.from_numpy(truth.masks[0] > 0.5) & between_keys(9, factor=4)[:, None, None]
-    assert (inside[:-1] <= where[0, :-1]).all()
+    between = between_keys(9, factor=4)[:, None, None]
+    where = (4 * speed(torch.from_numpy(truth.flow)[None]) >= 1) & between
+    inside = torch.from_numpy(truth.masks[0] > 0.5) & between
+    assert torch.equal(inside, where[0])
     keys = video[:, :, ::4]
     noisy = video + 0.01 * draw(*video.shape)
     figures = [
