@@ -1,7 +1,7 @@
 """Condition: everything a denoiser is told about the samples it makes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,7 +12,7 @@ from mutoscope.errors import RequestError
 from mutoscope.types import Latents
 
 PARTS = ("text", "frames")
-"""What `without` and `drop` can leave out."""
+"""What `without` and `drop` can leave out, besides companions."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,9 +27,13 @@ class Condition:
         null_mask: Their mask; they may be padded to another length than `text`.
         frames: Scaled latents on the grid of the sample, where some of its frames are known.
         frame_mask: True where a frame is known; only these are ever read from `frames`.
+        beside: Companions by name, scaled latents that a stage lays beside the noisy ones on the
+            channel axis: the key frames between which it fills in, a small video to enlarge. Each
+            has a row per sample, and else the grid that its stage asks for.
 
     Raises:
-        RequestError: Only one of `frames` and `frame_mask` is given.
+        RequestError: Only one of `frames` and `frame_mask` is given, or a companion has the name
+            of another part.
     """
 
     text: Float[Tensor, "B *M L D"]
@@ -38,12 +42,19 @@ class Condition:
     null_mask: Bool[Tensor, "B *M N"]
     frames: Latents | None = None
     frame_mask: Bool[Tensor, "B F"] | None = None
+    beside: Mapping[str, Float[Tensor, "B _ _ _ _"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.frames is None) != (self.frame_mask is None):
             raise RequestError(
                 "a condition has frames or frame_mask but not the other: the mask says which "
                 "frames are known. Pass both or neither."
+            )
+        taken = [name for name in self.beside if name in PARTS]
+        if taken:
+            raise RequestError(
+                f"a companion cannot be named {taken[0]!r}: that is another part of a condition, "
+                "and parts are left out by name. Give it a name of its own."
             )
 
     @property
@@ -53,27 +64,32 @@ class Condition:
 
     def to(self, device: torch.device | str) -> "Condition":
         """The same condition with every tensor on `device`."""
-        return replace(self, **{name: each.to(device) for name, each in self._tensors().items()})
+        return replace(
+            self,
+            **{name: each.to(device) for name, each in self._tensors().items()},
+            beside={name: each.to(device) for name, each in self.beside.items()},
+        )
 
     def without(self, *names: str) -> "Condition":
         """The condition as if the named parts had not been given, for every sample.
 
         Args:
-            names: "text" leaves the null text in its place; "frames" makes every frame unknown.
+            names: "text" leaves the null text in its place; "frames" makes every frame unknown;
+                a companion's name leaves zeros in its place.
 
         Raises:
-            RequestError: A name is neither.
+            RequestError: A name is none of these.
         """
         return self._dropped({name: torch.tensor(True) for name in names})
 
     def drop(self, probabilities: Mapping[str, float], generator: Generator) -> "Condition":
         """The condition with parts left out at random, for training.
 
-        Each caption and each sample's frames are drawn for on their own.
+        Each caption, each sample's frames and each of its companions are drawn for on their own.
 
         Args:
-            probabilities: Name of a part ("text", "frames") -> how often it is left out, in
-                [0, 1]; parts that are not named stay.
+            probabilities: Name of a part ("text", "frames", a companion's) -> how often it is left
+                out, in [0, 1]; parts that are not named stay.
             generator: Source of the draws, as many whatever the probabilities.
 
         Raises:
@@ -97,7 +113,8 @@ class Condition:
         """One condition for all samples of `parts`, in order; texts padded to the longest.
 
         Raises:
-            RequestError: There are none, or only some of them have known frames.
+            RequestError: There are none, or they differ in whether they have known frames, or in
+                the names of their companions.
         """
         if not parts:
             raise RequestError(
@@ -107,6 +124,12 @@ class Condition:
             raise RequestError(
                 "conditions with and without known frames cannot be stacked: all have frames or "
                 "none has. Give the others frames too, with a frame_mask that is False."
+            )
+        names = [sorted(part.beside) for part in parts]
+        if any(each != names[0] for each in names):
+            raise RequestError(
+                f"conditions with companions {names} cannot be stacked: all have the same. Give "
+                "zeros to those that lack one."
             )
         text, text_mask = _joined([(part.text, part.text_mask) for part in parts])
         null_text, null_mask = _joined([(part.null_text, part.null_mask) for part in parts])
@@ -119,15 +142,17 @@ class Condition:
             null_mask=null_mask,
             frames=torch.cat(frames) if frames else None,
             frame_mask=torch.cat(masks) if masks else None,
+            beside={name: torch.cat([part.beside[name] for part in parts]) for name in names[0]},
         )
 
     def _dropped(self, where: Mapping[str, Tensor]) -> "Condition":
         """The condition without each named part where its flag is True (a scalar: everywhere)."""
-        unknown = [name for name in where if name not in PARTS]
+        possible = (*PARTS, *self.beside)
+        unknown = [name for name in where if name not in possible]
         if unknown:
             raise RequestError(
                 f"{', '.join(unknown)} cannot be left out of a condition: its parts are "
-                f"{', '.join(PARTS)}. Name one of these."
+                f"{', '.join(possible)}. Name one of these."
             )
         dropped = self
         if "text" in where:
@@ -144,11 +169,25 @@ class Condition:
             # The tensor stays, so that all branches of guidance stack; nothing reads it unmasked.
             kept = ~where["frames"].to(self.frame_mask.device)[..., None]
             dropped = replace(dropped, frame_mask=self.frame_mask & kept)
+        if not where.keys().isdisjoint(self.beside):
+            dropped = replace(
+                dropped,
+                beside={
+                    name: _zeroed(each, where[name]) if name in where else each
+                    for name, each in self.beside.items()
+                },
+            )
         return dropped
 
     def _tensors(self) -> dict[str, Tensor]:
-        """The tensors that are there, by name."""
-        return {name: each for name, each in vars(self).items() if each is not None}
+        """The tensors that are there, by name; companions not among them."""
+        return {name: each for name, each in vars(self).items() if isinstance(each, Tensor)}
+
+
+def _zeroed(companion: Tensor, gone: Tensor) -> Tensor:
+    """A companion (B c F h w) with zeros in the rows that are gone (B, or a scalar for all)."""
+    rows = gone.to(companion.device)[..., None, None, None, None]
+    return companion.masked_fill(rows, 0.0)
 
 
 def _even(texts: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:

@@ -32,7 +32,7 @@ from mutoscope.metrics.accuracy import Estimate, accuracy
 from mutoscope.nn.temporal import inflate
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
-from mutoscope.recipes.parents import load_denoiser, world_samples
+from mutoscope.recipes.parents import load_unet, world_samples
 from mutoscope.recipes.samples import WorldSamples, scenes_of_one_concept, scenes_to_test
 from mutoscope.recipes.tasks import DenoiserTask
 from mutoscope.training.recipe import Recipe
@@ -100,7 +100,7 @@ def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, Estimate]]:
     task = mini.joint().task
     assert isinstance(task, DenoiserTask)
     samples = world_samples(parents, task.process, device="cpu", num_frames=16, count=PROMPTS)
-    image = load_denoiser(parents["image"])
+    image = load_unet(parents["image"])
     inflated = task.network(
         channels=image.config.in_channels,
         text_width=image.config.cross_attention_dim,

@@ -1,9 +1,11 @@
 """The shipped miniatures: the chain from nothing to LaVie's base model at a quarter of its size.
 
-Command: `mutoscope train mini:lavie --out runs/mini`. Each run of the chain has its own folder
-there; a chain that was stopped goes on when the same command is given again.
+Command: `mutoscope train mini:lavie --out runs/mini`; for smooth video, `mini:interpolation`. Each
+run of the chain has its own folder there; a chain that was stopped goes on when the same command
+is given again.
 """
 
+from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
 from mutoscope.training.optim import AdamW, Schedule
@@ -102,5 +104,21 @@ def lavie() -> Recipe:
         parts=2,
         seed=1,
         evaluate_every=2_500,
+        save_every=250,
+    )
+
+
+def interpolation() -> Recipe:
+    """LaVie's temporal interpolation: 16 key frames at 8 fps become 61 frames at 32 fps."""
+    return Recipe(
+        name="interpolation",
+        task=InterpolationTask(),
+        parents=(autoencoder(), text(), lavie()),
+        steps=8_000,
+        optimizer=AdamW(lr=5e-4),
+        schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
+        ema=0.999,
+        precision="bf16",
+        evaluate_every=2_000,
         save_every=250,
     )

@@ -44,7 +44,7 @@ def latent_cache(source: ClipSource, encoder: Encoder, work: Path) -> LatentCach
     return LatentCache(work / "cache", source, encoder, processes=processes)
 
 
-def load_denoiser(folder: Path) -> VideoUNet:
+def load_unet(folder: Path) -> VideoUNet:
     """The U-Net that `DenoiserTask` left in `folder`, to start another from."""
     with quietly():
         network: VideoUNet = VideoUNet.from_pretrained(folder / "base")

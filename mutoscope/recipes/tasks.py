@@ -20,8 +20,8 @@ from mutoscope.recipes.parents import (
     FPS,
     latent_cache,
     load_codec,
-    load_denoiser,
     load_text,
+    load_unet,
     save,
     world_samples,
 )
@@ -165,7 +165,7 @@ class DenoiserTask:
         )
         if temporal:
             (start,) = (parents[name] for name in parents if name not in ("autoencoder", "text"))
-            begin_from(load_denoiser(start), network)
+            begin_from(load_unet(start), network)
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
         stage = KeyFrames(network.to(device), self.process, text, image_weight=self.image_weight)

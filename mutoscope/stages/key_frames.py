@@ -7,11 +7,11 @@ from torch import Generator, Tensor, nn
 from mutoscope.diffusion.process import Process
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
-from mutoscope.stages.stage import Stage
+from mutoscope.stages.text_stage import TextStage
 from mutoscope.types import Batch, Latents, Loss, Times
 
 
-class KeyFrames(Stage):
+class KeyFrames(TextStage):
     """Text -> image or clip. A batch of stills trains a text-to-image model; clips with M images
     appended to each on the frame axis train both tasks jointly, so that the video model forgets
     nothing that the image model knew.
@@ -33,16 +33,8 @@ class KeyFrames(Stage):
         text_dropout: float = 0.1,
         image_weight: float = 1.0,
     ) -> None:
-        super().__init__(network, process)
-        self.text = text
-        self.text_dropout = text_dropout
+        super().__init__(network, process, text, text_dropout=text_dropout)
         self.image_weight = image_weight
-
-    def describe(self, prompts: list[str], *, negative: str = "") -> Condition:
-        """What the denoiser is told when it samples: prompts, and what guidance leads away from."""
-        text, text_mask = self.text.encode(prompts)
-        null_text, null_mask = self.text.encode([negative] * len(prompts))
-        return Condition(text=text, text_mask=text_mask, null_text=null_text, null_mask=null_mask)
 
     def clean(self, batch: Batch) -> Latents:
         assert batch.latents is not None
@@ -59,10 +51,7 @@ class KeyFrames(Stage):
             )
             for caption in (clip, *images)
         ]
-        dropped = torch.rand(len(captions), generator=generator) < self.text_dropout
-        prompts = ["" if drop else text for text, drop in zip(captions, dropped, strict=True)]
-        with torch.no_grad():
-            states, mask = self.text.encode(prompts)
+        states, mask = self.states_for_training(captions, generator)
         if batch.image_latents is not None:
             states = rearrange(states, "(b n) l d -> b n l d", b=len(batch.captions))
             mask = rearrange(mask, "(b n) l -> b n l", b=len(batch.captions))
@@ -70,13 +59,8 @@ class KeyFrames(Stage):
 
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         joint = condition.text.ndim == 4
-        return {
-            "sample": noisy,
-            "timestep": time,
-            "encoder_hidden_states": condition.text,
-            "text_mask": condition.text_mask,
-            "num_images": condition.text.shape[1] - 1 if joint else 0,
-        }
+        num_images = condition.text.shape[1] - 1 if joint else 0
+        return super().network_input(noisy, time, condition) | {"num_images": num_images}
 
     def reduce(self, error: Tensor, batch: Batch) -> Loss:
         """`L_V + alpha L_I` (LaVie §4.1, Eq. 4); on stills alone, their mean."""

@@ -9,7 +9,13 @@ from mutoscope.errors import RequestError
 
 
 def condition(
-    batch: int = 3, *, length: int = 5, null_length: int = 5, seed: int = 0, frames: bool = False
+    batch: int = 3,
+    *,
+    length: int = 5,
+    null_length: int = 5,
+    seed: int = 0,
+    frames: bool = False,
+    beside: tuple[str, ...] = (),
 ) -> Condition:
     generator = Generator().manual_seed(seed)
     return Condition(
@@ -19,16 +25,18 @@ def condition(
         null_mask=torch.arange(null_length).expand(batch, -1) < 2,
         frames=torch.randn(batch, 2, 6, 4, 4, generator=generator) if frames else None,
         frame_mask=torch.arange(6).expand(batch, -1) < 2 if frames else None,
+        beside={name: torch.randn(batch, 2, 3, 4, 4, generator=generator) for name in beside},
     )
 
 
 def test_without_text_is_the_null_text_and_nothing_else_changes() -> None:
-    told = condition(frames=True)
+    told = condition(frames=True, beside=("keys",))
     left = told.without("text")
     assert torch.equal(left.text, told.null_text)
     assert torch.equal(left.text_mask, told.null_mask)
     assert left.frames is told.frames
     assert left.frame_mask is told.frame_mask
+    assert left.beside is told.beside
 
 
 @pytest.mark.parametrize(("length", "null_length"), [(5, 2), (2, 5)])
@@ -47,6 +55,19 @@ def test_without_frames_knows_no_frame_but_still_stacks() -> None:
     assert not left.frame_mask.any()
     assert Condition.stack([told, left]).batch_size == 6
     assert torch.equal(left.text, told.text)
+
+
+def test_without_a_companion_has_zeros_in_its_place_and_still_stacks() -> None:
+    told = condition(beside=("keys", "small"))
+    left = told.without("keys")
+    assert left.beside["keys"].shape == told.beside["keys"].shape
+    assert not left.beside["keys"].any()
+    assert left.beside["small"] is told.beside["small"]
+    assert torch.equal(left.text, told.text)
+    assert told.beside["keys"].all()
+    both = Condition.stack([told, left])
+    assert torch.equal(both.beside["keys"][:3], told.beside["keys"])
+    assert not both.beside["keys"][3:].any()
 
 
 def test_without_nothing_is_the_same() -> None:
@@ -74,6 +95,19 @@ def test_parts_are_dropped_independently() -> None:
     frames = ~left.frame_mask.any(dim=1)
     assert 0.45 < frames.float().mean() < 0.55
     assert 0.22 < (text & frames).float().mean() < 0.28
+
+
+def test_companions_are_dropped_per_sample_and_independently() -> None:
+    told = condition(batch=2000, beside=("keys", "small"))
+    left = told.drop({"keys": 0.3, "small": 0.5, "text": 0.5}, Generator().manual_seed(0))
+    gone = {name: ~each.flatten(1).any(dim=1) for name, each in left.beside.items()}
+    for name, each in left.beside.items():
+        assert torch.equal(each[~gone[name]], told.beside[name][~gone[name]])
+    assert 0.25 < gone["keys"].float().mean() < 0.35
+    assert 0.45 < gone["small"].float().mean() < 0.55
+    assert 0.12 < (gone["keys"] & gone["small"]).float().mean() < 0.18
+    text = (left.text == told.null_text).all(dim=(1, 2))
+    assert 0.12 < (gone["keys"] & text).float().mean() < 0.18
 
 
 def test_drop_never_and_always() -> None:
@@ -128,9 +162,18 @@ def test_stack_joins_known_frames() -> None:
     assert both.frame_mask.sum().item() == 6
 
 
+def test_stack_joins_companions_in_order() -> None:
+    first, second = condition(1, beside=("keys",), seed=1), condition(2, beside=("keys",), seed=2)
+    both = Condition.stack([first, second])
+    assert torch.equal(both.beside["keys"][:1], first.beside["keys"])
+    assert torch.equal(both.beside["keys"][1:], second.beside["keys"])
+
+
 def test_to_moves_every_tensor() -> None:
-    moved = condition(frames=True).to("meta")
-    assert {each.device.type for each in vars(moved).values()} == {"meta"}
+    moved = condition(frames=True, beside=("keys",)).to("meta")
+    tensors = {name: each for name, each in vars(moved).items() if name != "beside"}
+    assert {each.device.type for each in tensors.values()} == {"meta"}
+    assert [each.device.type for each in moved.beside.values()] == ["meta"]
     assert condition().to("meta").frames is None
 
 
@@ -146,6 +189,12 @@ def test_what_does_not_fit_is_refused() -> None:
         Condition.stack([])
     with pytest.raises(RequestError, match="with and without known frames cannot be stacked"):
         Condition.stack([told, condition(frames=True)])
+    with pytest.raises(RequestError, match=r"companions \[\[\], \['keys'\]\] cannot be stacked"):
+        Condition.stack([told, condition(beside=("keys",))])
+    with pytest.raises(RequestError, match="parts are text, frames, keys"):
+        condition(beside=("keys",)).without("small")
+    with pytest.raises(RequestError, match="a companion cannot be named 'text'"):
+        condition(beside=("text",))
     with pytest.raises(RequestError, match="frames or frame_mask but not the other"):
         Condition(
             text=told.text,

@@ -1,5 +1,7 @@
 """The chain from nothing to a video model, in small: each recipe trains, exports and is shipped."""
 
+import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +15,7 @@ from safetensors.torch import load_file
 from mutoscope.errors import RequestError
 from mutoscope.recipes import claims, mini
 from mutoscope.recipes.again import again
+from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.samples import scenes_of_one_concept
 from mutoscope.recipes.ship import ship, unpack
@@ -27,6 +30,9 @@ from mutoscope.training.provenance import (
 )
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import train
+from mutoscope.video.files import write_video
+from mutoscope.world.render import render
+from mutoscope.world.scene import draw_scene
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +74,7 @@ def small_chain() -> dict[str, Recipe]:
         "lavie": DenoiserTask(
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
         ),
+        "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
     }
     for name, task in small_tasks.items():
         recipes[name] = small(getattr(mini, name)(), task, recipes)
@@ -79,7 +86,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole chain, trained for two steps each."""
     folder = tmp_path_factory.mktemp("runs")
     recipes = small_chain()
-    train(recipes["lavie"], folder)
+    train(recipes["interpolation"], folder)
     return folder
 
 
@@ -90,8 +97,9 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
         assert len(provenance.first_losses) == 2
         assert list((runs / name / "samples").iterdir())
     assert (runs / "lavie" / "samples" / "step_00000002" / "test.png").is_file()
+    assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
-    verify_chain(small_chain()["lavie"], folders)
+    verify_chain(small_chain()["interpolation"], folders)
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
@@ -122,6 +130,53 @@ def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
     assert batch.latents is not None
     assert batch.image_latents is not None
     assert (batch.latents.shape[2], batch.image_latents.shape[2]) == (16, 4)
+
+
+def test_the_interpolation_starts_from_the_video_model_and_sees_windows(runs: Path) -> None:
+    task = small_chain()["interpolation"].task
+    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "lavie")}
+    run = task.prepare(parents, None, "cpu", runs / "work")
+    weights = run.objective.modules()["network"].state_dict()
+    base = load_file(runs / "lavie" / "model" / "base" / "diffusion_pytorch_model.safetensors")
+    assert weights.keys() == base.keys()
+    channels = base["conv_in.weight"].shape[1]
+    assert not weights["conv_in.weight"][:, channels:].any()
+    weights["conv_in.weight"] = weights["conv_in.weight"][:, :channels]
+    for name, tensor in base.items():
+        torch.testing.assert_close(weights[name], tensor)
+    latents = [run.batches(number).latents for number in range(4)]
+    shapes = [None if each is None else each.shape for each in latents]
+    assert shapes == [(2, channels, 17, 8, 12)] * 3 + [(1, channels, 61, 8, 12)]
+    figures = [
+        json.loads(line)["evaluation"]
+        for line in (runs / "interpolation" / "metrics.jsonl").read_text().splitlines()
+        if "evaluation" in line
+    ]
+    assert set(figures[0]) == {
+        f"{way}_{region}_psnr_db"
+        for way in ("interpolated", "repeated", "blended")
+        for region in ("moving", "fast")
+    }
+    assert all(math.isfinite(value) for value in figures[0].values())
+
+
+def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    clip = render(draw_scene(0, split="train"), num_frames=61, fps=32.0)
+    write_video(videos / "one.mp4", clip, 32.0, {})
+    (videos / "one.txt").write_text("something that moves")
+    task = small_chain()["interpolation"].task
+    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "lavie")}
+    run = task.prepare(parents, videos, "cpu", tmp_path / "work")
+    batch = run.batches(0)
+    assert batch.latents is not None
+    assert batch.latents.shape == (2, 16, 17, 8, 12)
+    assert batch.captions == ("something that moves",) * 2
+    assert run.evaluate is not None
+    figures = run.evaluate(run.objective.modules(), 0, tmp_path)
+    # The whole frame counts where it is not known what moves.
+    assert figures["repeated_frame_psnr_db"] > 20
+    assert (tmp_path / "between.png").is_file()
 
 
 @pytest.mark.parametrize(("arm", "images"), [("joint", 4), ("video-only", 0), ("temporal-only", 0)])

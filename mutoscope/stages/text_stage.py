@@ -1,0 +1,56 @@
+"""TextStage: what the stages that are told a sentence share."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, nn
+
+from mutoscope.diffusion.process import Process
+from mutoscope.encoding.condition import Condition
+from mutoscope.encoding.text import TextEncoder
+from mutoscope.stages.stage import Stage
+from mutoscope.types import Latents, TextMask, TextStates, Times
+
+
+class TextStage(Stage):
+    """A stage whose network attends to the states of a prompt, with classifier-free guidance.
+
+    Args:
+        network: A `VideoUNet`; trained whole.
+        process: The noise law.
+        text: The text encoder; frozen.
+        text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
+    """
+
+    def __init__(
+        self, network: nn.Module, process: Process, text: TextEncoder, *, text_dropout: float = 0.1
+    ) -> None:
+        super().__init__(network, process)
+        self.text = text
+        self.text_dropout = text_dropout
+
+    def describe(self, prompts: list[str], *, negative: str = "") -> Condition:
+        """What the denoiser is told when it samples: prompts, and what guidance leads away from."""
+        text, text_mask = self.text.encode(prompts)
+        null_text, null_mask = self.text.encode([negative] * len(prompts))
+        return Condition(text=text, text_mask=text_mask, null_text=null_text, null_mask=null_mask)
+
+    def states_for_training(
+        self, captions: Sequence[str], generator: Generator
+    ) -> tuple[TextStates, TextMask]:
+        """States and mask of the captions, some of which are dropped.
+
+        A dropped caption is encoded as "", which is what guidance leads away from by default.
+        """
+        dropped = torch.rand(len(captions), generator=generator) < self.text_dropout
+        prompts = ["" if drop else text for text, drop in zip(captions, dropped, strict=True)]
+        with torch.no_grad():
+            return self.text.encode(prompts)
+
+    def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
+        return {
+            "sample": noisy,
+            "timestep": time,
+            "encoder_hidden_states": condition.text,
+            "text_mask": condition.text_mask,
+        }
