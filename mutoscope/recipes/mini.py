@@ -119,6 +119,7 @@ def interpolation() -> Recipe:
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
         ema=0.999,
         precision="bf16",
+        parts=2,
         evaluate_every=2_000,
         save_every=250,
     )
