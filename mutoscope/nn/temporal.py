@@ -98,7 +98,8 @@ def inflate(image_state: Mapping[str, Tensor], network: nn.Module) -> None:
     """Makes `network` start as the image network whose weights are given.
 
     Its time layers are set to the identity, so that every frame comes out as the image network
-    would make it, bit for bit.
+    would make it, bit for bit. Under sparse-causal attention, which has the weights of the image
+    network but shows a frame others, that is so (within rounding) of the first frame only.
 
     Args:
         image_state: Every weight of `network` but those of its time layers, and nothing else.
