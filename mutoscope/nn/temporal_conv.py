@@ -13,9 +13,9 @@ from mutoscope.nn.fold import Fold
 class TemporalConvolution(nn.Conv2d):
     """A convolution over the frames of each clip, at each place by itself (kernel k x 1 x 1).
 
-    Before the first frame and after the last there are zeros. Computed as a picture whose height is
-    time and whose width is all places: in channels-last memory that is a view of the rows, and it
-    takes a CPU a quarter to a half of the time of a three-dimensional convolution (torch 2.13).
+    Before the first frame and after the last there are zeros. Computed on a picture whose height is
+    time and whose width is all places: in channels-last memory that is a view of the rows, and a
+    CPU is done in less than half the time of a three-dimensional convolution (docs/log.md).
     """
 
     def __init__(self, channels: int, frames: int) -> None:
