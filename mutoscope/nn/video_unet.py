@@ -42,8 +42,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
     shapes of Stable Diffusion's, so an image network is this class with the same arguments but
     `temporal=False`, and `inflate` makes a video network of its weights.
 
-    The defaults are LaVie's base network but for its bias and its clip-wide statistics;
-    `mutoscope.systems.weights` has the exact arguments of all three released networks.
+    The defaults are LaVie's base network as its paper describes it; the arguments that make each
+    of the three released networks are in `mutoscope.systems.weights`.
 
     Args:
         in_channels: Latent channels, and those of what is given beside them on the same axis:
