@@ -1,4 +1,4 @@
-"""Attention of folded frames: over the space of each frame, and over the text of each clip."""
+"""Attention of folded frames: over space, within a frame or sparse-causal, and over the text."""
 
 from dataclasses import dataclass
 
@@ -61,6 +61,40 @@ class SpaceAttention(Attention):
         )
         attended = attend(query, key, value)
         return self.output(rearrange(attended, "R K N E -> R N (K E)"))
+
+
+class SparseCausalAttention(SpaceAttention):
+    """Every place of a frame attends to all places of the first frame and of the frame before it.
+
+    Its own frame is not among them, but for frame 0, which attends to itself. Single images, and a
+    clip of one frame, attend to themselves. Weights are those of `SpaceAttention`.
+
+    Source: Tune-A-Video (arXiv 2212.11565), "Network Inflation"; LaVie's released interpolation
+    network has it, though its paper (arXiv 2309.15103 §4.2) does not say so.
+    """
+
+    def forward(  # type: ignore[override]
+        self, tokens: Float[Tensor, "R N C"], fold: Fold
+    ) -> Float[Tensor, "R N C"]:
+        """Attention from the N places of each row to the 2 N places of two frames of its clip."""
+        if fold.frames == 1:
+            return super().forward(tokens)
+        clips, images = fold.split(tokens)
+        query, key, value = (
+            rearrange(project(clips), "(B F) N (K E) -> B F K N E", B=fold.clips, K=self.num_heads)
+            for project in (self.to_q, self.to_k, self.to_v)
+        )
+        key, value = _first_and_before(key), _first_and_before(value)
+        attended = attend(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
+        attended = self.output(rearrange(attended, "R K N E -> R N (K E)"))
+        return fold.join([attended, super().forward(images)]) if fold.images else attended
+
+
+def _first_and_before(states: Tensor) -> Tensor:
+    """`B F K N E` -> `B F K 2N E`: at each frame, the first frame's and those of the one before."""
+    first = states[:, :1].expand_as(states)
+    before = torch.cat([states[:, :1], states[:, :-1]], dim=1)
+    return torch.cat([first, before], dim=3)
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,19 @@
-"""Blocks of the video U-Net: residual, down and up sampling, spatio-temporal transformer."""
+"""Blocks of the video U-Net that see pictures: normalisation, residual block, down and up."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mutoscope.nn.attention import FoldedText, SpaceAttention, TextAttention
 from mutoscope.nn.fold import Fold
-from mutoscope.nn.temporal import TemporalAttention
 
 GroupNormOver = Literal["frame", "clip"]
+SelfAttention = Literal["frame", "sparse-causal"]
+BesideFeedForward = Literal["before", "after"]
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,14 @@ class BlockConfig:
     text_width: int
     groups: int
     group_norm_over: GroupNormOver
+    self_attention: SelfAttention
+    linear_projection: bool
     temporal: bool
+    temporal_attention: BesideFeedForward
     rotary_dim: int | None
+    relative_position_bias: bool
+    temporal_convolutions: bool
+    temporal_groups: int
 
 
 class GroupNorm(nn.GroupNorm):
@@ -67,13 +74,15 @@ class ResnetBlock(nn.Module):
     latent diffusion networks that Stable Diffusion comes from.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, config: BlockConfig) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, config: BlockConfig, *, eps: float = 1e-5
+    ) -> None:
         super().__init__()
         groups, over = config.groups, config.group_norm_over
-        self.norm1 = GroupNorm(groups, in_channels, eps=1e-5, over=over)
+        self.norm1 = GroupNorm(groups, in_channels, eps=eps, over=over)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.time_emb_proj = nn.Linear(config.time_width, out_channels)
-        self.norm2 = GroupNorm(groups, out_channels, eps=1e-5, over=over)
+        self.norm2 = GroupNorm(groups, out_channels, eps=eps, over=over)
         self.conv2 = zeroed(nn.Conv2d(out_channels, out_channels, 3, padding=1))
         self.conv_shortcut = (
             nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
@@ -114,97 +123,7 @@ class Upsample(nn.Module):
         return enlarged
 
 
-class GatedLinear(nn.Module):
-    """Half of a linear layer's outputs, gated by the exact GELU of the other half (GEGLU)."""
-
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(width, 2 * inner)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`... width` -> `... inner`."""
-        states, gate = self.proj(tokens).chunk(2, dim=-1)
-        gated: Tensor = states * functional.gelu(gate)
-        return gated
-
-
-class FeedForward(nn.Module):
-    """GEGLU to four times the width and back."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        # Stable Diffusion keeps a dropout in the middle: without it `net.2` would be `net.1`.
-        self.net = nn.Sequential(
-            GatedLinear(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width)
-        )
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """`... width` -> `... width`."""
-        transformed: Tensor = self.net(tokens)
-        return transformed
-
-
-class TransformerBlock(nn.Module):
-    """Space, text, time, feed-forward: each normalises its input and adds to it.
-
-    Time attention is between the frames of clips of at least two frames. Single images pass it by,
-    and so does a clip of one frame: it is an image.
-
-    Source: LaVie (arXiv 2309.15103) §4.1 and, for images, §4.2.
-    """
-
-    def __init__(self, width: int, config: BlockConfig, *, num_heads: int) -> None:
-        super().__init__()
-        self.temporal = config.temporal
-        self.norm1 = nn.LayerNorm(width)
-        self.attn1 = SpaceAttention(width, num_heads=num_heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.attn2 = TextAttention(width, num_heads=num_heads, context_width=config.text_width)
-        if config.temporal:
-            rotary_dim = config.rotary_dim or width // num_heads
-            self.norm_temp = nn.LayerNorm(width)
-            self.attn_temp = TemporalAttention(width, num_heads=num_heads, rotary_dim=rotary_dim)
-        self.norm3 = nn.LayerNorm(width)
-        self.ff = FeedForward(width)
-
-    def forward(self, tokens: Tensor, text: FoldedText, fold: Fold) -> Tensor:
-        """`R N C` -> `R N C`."""
-        tokens = tokens + self.attn1(self.norm1(tokens))
-        tokens = tokens + self.attn2(self.norm2(tokens), text, fold)
-        if self.temporal and fold.frames > 1:
-            clips, images = fold.split(tokens)
-            clips = clips + self.attn_temp(self.norm_temp(clips), num_clips=fold.clips)
-            tokens = fold.join([clips, images])
-        transformed: Tensor = tokens + self.ff(self.norm3(tokens))
-        return transformed
-
-
-class Transformer(nn.Module):
-    """A transformer block over the places of each frame, with a residual path around it.
-
-    The projections are 1x1 convolutions by the shape of their weights, and computed as the linear
-    layers that they are; the last starts at zero. The normalisation is per frame in every network.
-    """
-
-    def __init__(self, channels: int, config: BlockConfig, *, num_heads: int) -> None:
-        super().__init__()
-        self.norm = GroupNorm(config.groups, channels, eps=1e-6, over="frame")
-        self.proj_in = nn.Conv2d(channels, channels, 1)
-        block = TransformerBlock(channels, config, num_heads=num_heads)
-        self.transformer_blocks = nn.ModuleList([block])
-        self.proj_out = zeroed(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, rows: Tensor, text: FoldedText, fold: Fold) -> Tensor:
-        """`R C H W` -> `R C H W`."""
-        tokens = rearrange(self.norm(rows, fold), "R C H W -> R (H W) C")
-        tokens = functional.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
-        for block in self.transformer_blocks:
-            tokens = block(tokens, text, fold)
-        tokens = functional.linear(tokens, self.proj_out.weight.flatten(1), self.proj_out.bias)
-        return rows + rearrange(tokens, "R (H W) C -> R C H W", H=rows.shape[2])
-
-
-def zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+def zeroed(layer: Layer) -> Layer:
     """The same layer with weight and bias zero."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

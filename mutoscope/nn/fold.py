@@ -26,6 +26,11 @@ class Fold:
         """How many of the rows are frames of clips; the others are single images."""
         return self.clips * self.frames
 
+    @property
+    def without_images(self) -> "Fold":
+        """The fold of the clips' rows alone, as `split` hands them to time layers."""
+        return Fold(self.clips, self.frames)
+
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The rows (R ...) that are frames of clips (B F ...), and the single images (B M ...)."""
         return rows[: self.clip_rows], rows[self.clip_rows :]

@@ -1,21 +1,35 @@
 """Levels of the video U-Net: all blocks that work at one resolution."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mutoscope.nn.attention import FoldedText
-from mutoscope.nn.blocks import BlockConfig, Downsample, ResnetBlock, Transformer, Upsample
+from mutoscope.nn.blocks import BlockConfig, Downsample, ResnetBlock, Upsample
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.temporal_conv import TemporalModule
+from mutoscope.nn.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class LevelConfig:
+    """What the way down and the way up have in common at one level; see `VideoUNet`."""
+
+    width: int
+    attends: bool
+    num_heads: int
+    only_cross_attention: bool = False
 
 
 class Level(nn.Module):
     """Residual blocks at one resolution; a transformer follows each of the first of them.
 
-    Names of its parts are those of Stable Diffusion 1.x weights. `gradient_checkpointing` is what
-    `ModelMixin.enable_gradient_checkpointing` sets: then each block's inner results are made again
-    in the backward pass instead of being kept.
+    With `temporal_convolutions`, a `TemporalModule` comes last; skip connections are taken before
+    it. Names of all other parts are those of Stable Diffusion 1.x weights. `gradient_checkpointing`
+    is what `ModelMixin.enable_gradient_checkpointing` sets: then each block's inner results are
+    made again in the backward pass instead of being kept.
     """
 
     gradient_checkpointing = False
@@ -24,16 +38,24 @@ class Level(nn.Module):
     def __init__(
         self,
         in_widths: Sequence[int],
-        width: int,
+        level: LevelConfig,
         config: BlockConfig,
         *,
-        num_heads: int,
         num_transformers: int,
     ) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList(ResnetBlock(wide, width, config) for wide in in_widths)
+        self.resnets = nn.ModuleList(ResnetBlock(wide, level.width, config) for wide in in_widths)
         self.attentions = nn.ModuleList(
-            Transformer(width, config, num_heads=num_heads) for _ in range(num_transformers)
+            Transformer(
+                level.width,
+                config,
+                num_heads=level.num_heads,
+                only_cross_attention=level.only_cross_attention,
+            )
+            for _ in range(num_transformers)
+        )
+        self.temporal_module = (
+            TemporalModule(level.width, config) if config.temporal_convolutions else None
         )
 
     def layer(self, index: int, rows: Tensor, time: Tensor, text: FoldedText, fold: Fold) -> Tensor:
@@ -42,6 +64,12 @@ class Level(nn.Module):
         if index < len(self.attentions):
             rows = self._run(self.attentions[index], rows, text, fold)
         return rows
+
+    def over_time(self, rows: Tensor, time: Tensor, fold: Fold) -> Tensor:
+        """What follows the whole level: the temporal module, where there is one."""
+        if self.temporal_module is None:
+            return rows
+        return self._run(self.temporal_module, rows, time, fold)
 
     def _run(self, module: nn.Module, *inputs: object) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -56,26 +84,25 @@ class DownLevel(Level):
     def __init__(
         self,
         in_widths: Sequence[int],
-        width: int,
+        level: LevelConfig,
         config: BlockConfig,
         *,
-        num_heads: int,
         num_transformers: int,
         halve: bool,
     ) -> None:
-        super().__init__(
-            in_widths, width, config, num_heads=num_heads, num_transformers=num_transformers
-        )
-        self.downsamplers = nn.ModuleList([Downsample(width)] if halve else [])
+        super().__init__(in_widths, level, config, num_transformers=num_transformers)
+        self.downsamplers = nn.ModuleList([Downsample(level.width)] if halve else [])
 
-    def forward(self, rows: Tensor, time: Tensor, text: FoldedText, fold: Fold) -> list[Tensor]:
-        """`R C H W` -> the skip connections of this level; the last one goes on to the next."""
+    def forward(
+        self, rows: Tensor, time: Tensor, text: FoldedText, fold: Fold
+    ) -> tuple[Tensor, list[Tensor]]:
+        """`R C H W` -> what goes on to the next level, and the skip connections of this one."""
         skips = []
         for index in range(len(self.resnets)):
             rows = self.layer(index, rows, time, text, fold)
             skips.append(rows)
         skips += [downsample(rows) for downsample in self.downsamplers]
-        return skips
+        return self.over_time(skips[-1], time, fold), skips
 
 
 class MiddleLevel(Level):
@@ -85,7 +112,7 @@ class MiddleLevel(Level):
         """`R C H W` -> `R C H W`."""
         for index in range(len(self.resnets)):
             rows = self.layer(index, rows, time, text, fold)
-        return rows
+        return self.over_time(rows, time, fold)
 
 
 class UpLevel(Level):
@@ -94,17 +121,14 @@ class UpLevel(Level):
     def __init__(
         self,
         in_widths: Sequence[int],
-        width: int,
+        level: LevelConfig,
         config: BlockConfig,
         *,
-        num_heads: int,
         num_transformers: int,
         double: bool,
     ) -> None:
-        super().__init__(
-            in_widths, width, config, num_heads=num_heads, num_transformers=num_transformers
-        )
-        self.upsamplers = nn.ModuleList([Upsample(width)] if double else [])
+        super().__init__(in_widths, level, config, num_transformers=num_transformers)
+        self.upsamplers = nn.ModuleList([Upsample(level.width)] if double else [])
 
     def forward(
         self, rows: Tensor, skips: list[Tensor], time: Tensor, text: FoldedText, fold: Fold
@@ -116,55 +140,53 @@ class UpLevel(Level):
         for upsample in self.upsamplers:
             # An odd size was rounded up on the way down: only the skip connection knows it.
             rows = upsample(rows, skips[-1].shape[-2:])
-        return rows
+        return self.over_time(rows, time, fold)
 
 
 def down_levels(
-    levels: Sequence[tuple[int, bool, int]], layers_per_block: int, config: BlockConfig
+    levels: Sequence[LevelConfig], layers_per_block: int, config: BlockConfig
 ) -> tuple[list[DownLevel], list[int]]:
     """The way down, and the widths of the skip connections in the order in which they are made.
 
     Args:
-        levels: Width, whether there are transformers, and number of heads; finest level first.
+        levels: Finest level first.
         layers_per_block: Residual blocks per level.
         config: Shared by all blocks.
     """
-    skips = [levels[0][0]]
+    skips = [levels[0].width]
     result = []
-    for index, (width, attends, num_heads) in enumerate(levels):
+    for index, level in enumerate(levels):
         halve = index < len(levels) - 1
-        level = DownLevel(
-            [skips[-1]] + [width] * (layers_per_block - 1),
-            width,
+        down = DownLevel(
+            [skips[-1]] + [level.width] * (layers_per_block - 1),
+            level,
             config,
-            num_heads=num_heads,
-            num_transformers=layers_per_block * attends,
+            num_transformers=layers_per_block * level.attends,
             halve=halve,
         )
-        result.append(level)
-        skips += [width] * (layers_per_block + halve)
+        result.append(down)
+        skips += [level.width] * (layers_per_block + halve)
     return result, skips
 
 
 def up_levels(
-    levels: Sequence[tuple[int, bool, int]],
+    levels: Sequence[LevelConfig],
     layers_per_block: int,
     config: BlockConfig,
     skip_widths: Sequence[int],
 ) -> list[UpLevel]:
     """The way up, lowest level first; arguments and `skip_widths` as `down_levels` has them."""
     skips = list(skip_widths)
-    below = levels[-1][0]
+    below = levels[-1].width
     result = []
-    for index, (width, attends, num_heads) in reversed(list(enumerate(levels))):
-        level = UpLevel(
-            [before + skips.pop() for before in [below] + [width] * layers_per_block],
-            width,
+    for index, level in reversed(list(enumerate(levels))):
+        up = UpLevel(
+            [before + skips.pop() for before in [below] + [level.width] * layers_per_block],
+            level,
             config,
-            num_heads=num_heads,
-            num_transformers=(layers_per_block + 1) * attends,
+            num_transformers=(layers_per_block + 1) * level.attends,
             double=index > 0,
         )
-        result.append(level)
-        below = width
+        result.append(up)
+        below = level.width
     return result

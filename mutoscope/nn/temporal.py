@@ -1,6 +1,7 @@
-"""Time layers that start as the identity, and how an image network becomes a video network."""
+"""Attention over time that starts as the identity; how an image network becomes a video network."""
 
 from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -9,24 +10,47 @@ from torch import Tensor, nn
 
 from mutoscope.errors import ModelError
 from mutoscope.nn.attention import Attention, attend
+from mutoscope.nn.misfits import first_of, misfits
+from mutoscope.nn.relative_bias import RelativePositionBias
 from mutoscope.nn.rope import rotary_angles, rotate
 
-TEMPORAL_NAMES = frozenset({"attn_temp", "norm_temp"})
+TEMPORAL_NAMES = frozenset({"attn_temp", "norm_temp", "conv_temp", "temporal_module"})
+
+
+@runtime_checkable
+class StartsAsIdentity(Protocol):
+    """A layer that an image network lacks, and that can be made to change nothing."""
+
+    def start_as_identity(self) -> None:
+        """Sets the weights to zero without which the layer adds nothing to its residual path."""
+        ...
 
 
 class TemporalAttention(Attention):
-    """Every place attends to the same place in all frames of its clip; RoPE tells their order.
+    """Every place attends to the same place in all frames of its clip.
 
-    The output projection starts at zero, so that the layer starts as the identity (in a residual
-    branch). The released LaVie zeroes only its weight and keeps a random bias; here the bias is
-    zero as well, or an inflated image network would not start as the image network.
+    The order of frames is told by RoPE, by a learned bias for each distance, by both, or not at
+    all. The output projection starts at zero, so that the layer starts as the identity (in a
+    residual branch). The released LaVie zeroes only its weight and keeps a random bias; here the
+    bias is zero as well, or an inflated image network would not start as the image network.
 
-    Source: LaVie (arXiv 2309.15103) §4.1.
+    Args:
+        width: Channels C.
+        num_heads: K.
+        rotary_dim: How many channels of each head RoPE turns (even); 0 for none.
+        relative_position_bias: Whether scores have a bias for each distance between frames.
+
+    Source: LaVie (arXiv 2309.15103) §4.1; the bias is in its released networks only.
     """
 
-    def __init__(self, width: int, *, num_heads: int, rotary_dim: int) -> None:
+    def __init__(
+        self, width: int, *, num_heads: int, rotary_dim: int, relative_position_bias: bool = False
+    ) -> None:
         super().__init__(width, num_heads=num_heads)
         self.rotary_dim = rotary_dim
+        self.relative_position_bias = (
+            RelativePositionBias(num_heads) if relative_position_bias else None
+        )
         self.start_as_identity()
 
     def start_as_identity(self) -> None:
@@ -42,14 +66,27 @@ class TemporalAttention(Attention):
             )
             for project in (self.to_q, self.to_k, self.to_v)
         )
-        angles = rotary_angles(
-            query.shape[1], query.shape[3], rotary_dim=self.rotary_dim, device=tokens.device
-        )
-        query, key = rotate(query, angles), rotate(key, angles)
-        # Places and heads together are the heads of one call: this way nothing is copied.
-        query, key, value = (states.transpose(1, 2) for states in (query, key, value))
-        attended = attend(query, key, value)
-        return self.output(rearrange(attended, "B (N K) F E -> (B F) N (K E)", K=self.num_heads))
+        num_frames, _, head_width = query.shape[1:]
+        if self.rotary_dim:
+            angles = rotary_angles(
+                num_frames, head_width, rotary_dim=self.rotary_dim, device=tokens.device
+            )
+            query, key = rotate(query, angles), rotate(key, angles)
+        if self.relative_position_bias is None:
+            # Places and heads together are the heads of one call: this way nothing is copied.
+            query, key, value = (states.transpose(1, 2) for states in (query, key, value))
+            attended = attend(query, key, value)
+            attended = rearrange(attended, "B (N K) F E -> (B F) N (K E)", K=self.num_heads)
+        else:
+            # Heads have a bias each, which is to serve all places without being repeated for them.
+            query, key, value = (
+                rearrange(states, "B F (N K) E -> (B N) K F E", K=self.num_heads)
+                for states in (query, key, value)
+            )
+            bias = self.relative_position_bias(num_frames).to(query.dtype)
+            attended = attend(query, key, value, bias[None])
+            attended = rearrange(attended, "(B N) K F E -> (B F) N (K E)", B=num_clips)
+        return self.output(attended)
 
 
 def is_temporal(name: str) -> bool:
@@ -61,7 +98,8 @@ def inflate(image_state: Mapping[str, Tensor], network: nn.Module) -> None:
     """Makes `network` start as the image network whose weights are given.
 
     Its time layers are set to the identity, so that every frame comes out as the image network
-    would make it, bit for bit.
+    would make it, bit for bit. Under sparse-causal attention, which has the weights of the image
+    network but shows a frame others, that is so (within rounding) of the first frame only.
 
     Args:
         image_state: Every weight of `network` but those of its time layers, and nothing else.
@@ -73,24 +111,15 @@ def inflate(image_state: Mapping[str, Tensor], network: nn.Module) -> None:
     Source: LaVie (arXiv 2309.15103) §4.1.
     """
     own = network.state_dict()
-    wanted = {name for name in own if not is_temporal(name)}
-    problems = [
-        *(f"{name} is missing" for name in sorted(wanted - image_state.keys())),
-        *(f"{name} is unknown" for name in sorted(image_state.keys() - wanted)),
-        *(
-            f"{name} is {tuple(image_state[name].shape)} and should be {tuple(own[name].shape)}"
-            for name in sorted(wanted & image_state.keys())
-            if image_state[name].shape != own[name].shape
-        ),
-    ]
+    wanted = {name: tensor for name, tensor in own.items() if not is_temporal(name)}
+    problems = misfits(image_state, wanted)
     if problems:
         raise ModelError(
-            f"this network cannot be inflated from these weights: {problems[0]}"
-            f"{f', and {len(problems) - 1} more' if len(problems) > 1 else ''}. "
+            f"this network cannot be inflated from these weights: {first_of(problems)}. "
             "Give the weights of an image network with the same configuration."
         )
     with torch.no_grad():
         network.load_state_dict(image_state, strict=False)
     for module in network.modules():
-        if isinstance(module, TemporalAttention):
+        if isinstance(module, StartsAsIdentity):
             module.start_as_identity()

@@ -1,32 +1,53 @@
-"""VideoUNet: the Stable Diffusion 1.x U-Net on every frame, with attention over time (LaVie)."""
+"""VideoUNet: Stable Diffusion's U-Net on every frame, with layers over time (LaVie's networks)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mutoscope.errors import RequestError
 from mutoscope.nn.attention import FoldedText
-from mutoscope.nn.blocks import BlockConfig, GroupNorm, GroupNormOver, zeroed
+from mutoscope.nn.blocks import (
+    BesideFeedForward,
+    BlockConfig,
+    GroupNorm,
+    GroupNormOver,
+    SelfAttention,
+    zeroed,
+)
+from mutoscope.nn.checks import (
+    check_levels,
+    check_noise_levels,
+    check_over_time,
+    check_rotary_dim,
+    check_words,
+    head_widths,
+    per_level,
+)
 from mutoscope.nn.embeddings import TimeEmbedding
 from mutoscope.nn.fold import Fold
-from mutoscope.nn.levels import MiddleLevel, down_levels, up_levels
+from mutoscope.nn.levels import LevelConfig, MiddleLevel, down_levels, up_levels
 from mutoscope.types import Latents, Times
 
 
 class VideoUNet(ModelMixin, ConfigMixin):
-    """The denoiser of LaVie: a Stable Diffusion 1.x U-Net that sees all frames of a clip at once.
+    """The denoisers of LaVie: Stable Diffusion's U-Net that sees all frames of a clip at once.
 
     Convolutions are those of the image network, applied to every frame (pseudo-3-D). Every
-    transformer block gains attention over time between text attention and feed-forward. Weights
-    outside the time layers have the names and shapes of Stable Diffusion 1.x, so an image network
-    is this class with `temporal=False`, and `inflate` makes a video network of its weights.
+    transformer block gains attention over time. Weights outside the time layers have the names and
+    shapes of Stable Diffusion's, so an image network is this class with the same arguments but
+    `temporal=False`, and `inflate` makes a video network of its weights.
+
+    The defaults are LaVie's base network as its paper describes it; the arguments that make each
+    of the three released networks are in `mutoscope.systems.weights`.
 
     Args:
-        in_channels: Latent channels.
+        in_channels: Latent channels, and those of what is given beside them on the same axis:
+            latents of key frames (interpolation), pixels to be enlarged (super-resolution).
         out_channels: Channels of the prediction.
         block_out_channels: Width of each level, finest first; each level halves height and width.
         layers_per_block: Residual blocks per level on the way down; one more on the way up.
@@ -34,16 +55,31 @@ class VideoUNet(ModelMixin, ConfigMixin):
         num_attention_heads: Heads of every attention, of all levels or of each.
         cross_attention_dim: Width D of the text states.
         norm_num_groups: Groups of every group normalisation.
-        temporal: Whether there are time layers; they start as the identity.
-        rotary_dim: Channels of each head that RoPE turns (even); None turns the whole head. The
-            released LaVie turns 32.
+        temporal: Whether there are time layers; they start as the identity. Without them what is
+            said of them below has no effect.
+        rotary_dim: Channels of each head that RoPE turns (even) in time attention; None turns the
+            whole head, 0 nothing. The released LaVie turns 32.
         group_norm_over: Whether residual blocks and the output normalise each frame by itself, or
             all frames of a clip together, as the released LaVie does.
+        self_attention: Whether a place attends to its own "frame", or, "sparse-causal", to the
+            first frame and the one before (interpolation).
+        only_cross_attention: Whether transformers attend to text in place of their own frame, at
+            all levels or at each (super-resolution); the middle never does.
+        linear_projection: Whether transformers store their outer projections as linear layers, as
+            Stable Diffusion 2.x does, or as 1x1 convolutions. It is the same computation.
+        num_noise_levels: How many levels of noise on what is to be enlarged the network can tell
+            apart (super-resolution); None for a network that is told none.
+        temporal_attention: Whether attention over time comes "before" or "after" the feed-forward.
+        relative_position_bias: Whether scores of time attention have a learned bias for each
+            distance between frames, beside RoPE.
+        temporal_convolutions: Whether convolutions over time precede every transformer and follow
+            every level and the middle (super-resolution).
+        temporal_groups: Groups of the group normalisations of those; None for `norm_num_groups`.
 
     Raises:
         RequestError: The arguments contradict each other.
 
-    Source: LaVie (arXiv 2309.15103) §4.1; Latent Diffusion (arXiv 2112.10752) §3.
+    Source: LaVie (arXiv 2309.15103) §4.1, §4.2, §4.3; Latent Diffusion (arXiv 2112.10752) §3.
     """
 
     _supports_gradient_checkpointing = True
@@ -62,37 +98,80 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal: bool = True,
         rotary_dim: int | None = None,
         group_norm_over: GroupNormOver = "frame",
+        self_attention: SelfAttention = "frame",
+        only_cross_attention: bool | Sequence[bool] = False,
+        linear_projection: bool = False,
+        num_noise_levels: int | None = None,
+        temporal_attention: BesideFeedForward = "before",
+        relative_position_bias: bool = False,
+        temporal_convolutions: bool = False,
+        temporal_groups: int | None = None,
     ) -> None:
         super().__init__()
         widths = tuple(block_out_channels)
-        heads = heads_per_level(num_attention_heads, len(widths))
-        check_levels(widths, attention_levels, heads, layers_per_block, norm_num_groups)
+        heads = per_level(num_attention_heads, len(widths))
+        only_text = per_level(only_cross_attention, len(widths))
+        check_levels(widths, attention_levels, heads, only_text, layers_per_block, norm_num_groups)
+        check_words(
+            {
+                "group_norm_over": group_norm_over,
+                "self_attention": self_attention,
+                "temporal_attention": temporal_attention,
+            }
+        )
         if temporal:
             check_rotary_dim(rotary_dim, head_widths(widths, attention_levels, heads))
-        if group_norm_over not in ("frame", "clip"):
-            raise RequestError(
-                f"group_norm_over={group_norm_over!r} is not known: statistics are taken over a "
-                "'frame' or a 'clip'. Give one of the two."
-            )
+        check_over_time(
+            temporal=temporal,
+            self_attention=self_attention,
+            temporal_convolutions=temporal_convolutions,
+            temporal_groups=temporal_groups,
+            widths=widths,
+        )
+        check_noise_levels(num_noise_levels)
         config = BlockConfig(
             time_width=4 * widths[0],
             text_width=cross_attention_dim,
             groups=norm_num_groups,
             group_norm_over=group_norm_over,
+            self_attention=self_attention,
+            linear_projection=linear_projection,
             temporal=temporal,
+            temporal_attention=temporal_attention,
             rotary_dim=rotary_dim,
+            relative_position_bias=relative_position_bias,
+            temporal_convolutions=temporal and temporal_convolutions,
+            temporal_groups=temporal_groups or norm_num_groups,
         )
-        levels = list(zip(widths, attention_levels, heads, strict=True))
-        self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
-        self.time_embedding = TimeEmbedding(widths[0], 4 * widths[0])
+        levels = [
+            LevelConfig(*level)
+            for level in zip(widths, attention_levels, heads, only_text, strict=True)
+        ]
+        self._build(levels, config, in_channels, out_channels, layers_per_block, num_noise_levels)
+
+    def _build(
+        self,
+        levels: Sequence[LevelConfig],
+        config: BlockConfig,
+        in_channels: int,
+        out_channels: int,
+        layers_per_block: int,
+        num_noise_levels: int | None,
+    ) -> None:
+        finest, lowest = levels[0].width, levels[-1].width
+        self.conv_in = nn.Conv2d(in_channels, finest, 3, padding=1)
+        self.time_embedding = TimeEmbedding(finest, config.time_width)
+        # Named as in Stable Diffusion's upscaler, where noise levels are classes.
+        self.class_embedding = (
+            None if num_noise_levels is None else nn.Embedding(num_noise_levels, config.time_width)
+        )
         down, skip_widths = down_levels(levels, layers_per_block, config)
         self.down_blocks = nn.ModuleList(down)
-        self.mid_block = MiddleLevel(
-            [widths[-1]] * 2, widths[-1], config, num_heads=heads[-1], num_transformers=1
-        )
+        middle = replace(levels[-1], only_cross_attention=False)
+        self.mid_block = MiddleLevel([lowest] * 2, middle, config, num_transformers=1)
         self.up_blocks = nn.ModuleList(up_levels(levels, layers_per_block, config, skip_widths))
-        self.conv_norm_out = GroupNorm(norm_num_groups, widths[0], eps=1e-5, over=group_norm_over)
-        self.conv_out = zeroed(nn.Conv2d(widths[0], out_channels, 3, padding=1))
+        self.conv_norm_out = GroupNorm(config.groups, finest, eps=1e-5, over=config.group_norm_over)
+        self.conv_out = zeroed(nn.Conv2d(finest, out_channels, 3, padding=1))
 
     def forward(
         self,
@@ -102,6 +181,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         text_mask: Bool[Tensor, "B *texts L"] | None = None,
         *,
         num_images: int = 0,
+        noise_level: Int[Tensor, "B"] | None = None,
     ) -> Float[Tensor, "B out F H W"]:
         """Predicts what the noise process asks for, for every frame.
 
@@ -112,6 +192,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
             encoder_hidden_states: Text B L D; with single images B (1 + M) L D, the clip's first.
             text_mask: True where a token is real; without it all tokens are.
             num_images: M.
+            noise_level: Which of the `num_noise_levels` has been added to what is to be enlarged
+                (B); None where the network is told none.
 
         Returns:
             The prediction, B out_channels F H W.
@@ -119,23 +201,28 @@ class VideoUNet(ModelMixin, ConfigMixin):
         Raises:
             RequestError: The shapes do not fit each other or the network.
 
-        Source: LaVie (arXiv 2309.15103) §4.1, §4.2.
+        Source: LaVie (arXiv 2309.15103) §4.1, §4.2, §4.3.
         """
         self._check_inputs(sample, timestep, encoder_hidden_states, text_mask, num_images)
+        self._check_noise_level(noise_level, sample.shape[0])
         fold = Fold(sample.shape[0], sample.shape[2] - num_images, num_images)
         states, mask = encoder_hidden_states, text_mask
         if num_images:
             states = fold.fold_text(states)
             mask = None if mask is None else fold.fold_text(mask)
         text = FoldedText.of(states, mask)
+        time = self.time_embedding(timestep)
+        if self.class_embedding is not None:
+            time = time + self.class_embedding(noise_level)
         # Every residual block wants the activated embedding, so it is activated once.
-        time = functional.silu(self.time_embedding(timestep))
+        time = functional.silu(time)
 
         rows = self.conv_in(fold.fold(sample))
         skips = [rows]
         for down in self.down_blocks:
-            skips += down(skips[-1], time, text, fold)
-        rows = self.mid_block(skips[-1], time, text, fold)
+            rows, passed = down(rows, time, text, fold)
+            skips += passed
+        rows = self.mid_block(rows, time, text, fold)
         for up in self.up_blocks:
             rows = up(rows, skips, time, text, fold)
         rows = self.conv_out(functional.silu(self.conv_norm_out(rows, fold)))
@@ -180,76 +267,26 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 f"shape {tuple(text.shape[:-1])}."
             )
 
-
-def heads_per_level(num_heads: int | Sequence[int], num_levels: int) -> tuple[int, ...]:
-    """The number of heads of each level, from one number for all or one for each."""
-    return (num_heads,) * num_levels if isinstance(num_heads, int) else tuple(num_heads)
-
-
-def head_widths(
-    widths: Sequence[int], attention_levels: Sequence[bool], heads: Sequence[int]
-) -> list[int]:
-    """Channels of one head, for each level that has attention; the middle gives it to the lowest.
-
-    Raises:
-        RequestError: Heads do not divide a level's width.
-    """
-    result = []
-    for width, attends, num in zip(widths, (*attention_levels[:-1], True), heads, strict=True):
-        if attends and (num < 1 or width % num):
+    def _check_noise_level(self, noise_level: Tensor | None, clips: int) -> None:
+        levels = self.config["num_noise_levels"]
+        if (noise_level is None) != (levels is None):
+            given = "no noise_level" if noise_level is None else "a noise_level"
+            told = "is told none" if levels is None else f"is told one of {levels} per clip"
             raise RequestError(
-                f"{width} channels cannot be split into {num} heads: num_attention_heads must "
-                "divide the width of each level that has attention. Change one of the two."
+                f"{given} cannot be used: this network {told}. "
+                f"{'Leave it out.' if levels is None else 'Give a tensor of whole numbers (B).'}"
             )
-        if attends:
-            result.append(width // num)
-    return result
-
-
-def check_levels(
-    widths: Sequence[int],
-    attention_levels: Sequence[bool],
-    heads: Sequence[int],
-    layers_per_block: int,
-    groups: int,
-) -> None:
-    """Refuses lists of unequal length, empty levels, widths that heads or groups do not divide.
-
-    Raises:
-        RequestError: As said.
-    """
-    if not widths or len(attention_levels) != len(widths) or len(heads) != len(widths):
-        raise RequestError(
-            f"attention_levels={tuple(attention_levels)} and num_attention_heads={tuple(heads)} do "
-            f"not fit block_out_channels={tuple(widths)}: each level has one entry. Give "
-            f"{len(widths)} entries."
-        )
-    if layers_per_block < 1:
-        raise RequestError(
-            f"layers_per_block={layers_per_block} leaves levels empty. Give 1 or more."
-        )
-    for width in widths:
-        if groups < 1 or width % groups:
+        if noise_level is None:
+            return
+        if noise_level.shape != (clips,) or noise_level.is_floating_point():
             raise RequestError(
-                f"{width} channels cannot be normalised in {groups} groups: norm_num_groups must "
-                "divide every entry of block_out_channels. Change one of the two."
+                f"noise_level of shape {tuple(noise_level.shape)} and {noise_level.dtype} does not "
+                f"fit {clips} clips: each has one whole number. Give integers of shape ({clips},)."
             )
-    head_widths(widths, attention_levels, heads)
-
-
-def check_rotary_dim(rotary_dim: int | None, widths: Sequence[int]) -> None:
-    """Refuses heads of widths that RoPE cannot turn in pairs, or too narrow for `rotary_dim`.
-
-    Raises:
-        RequestError: As said.
-    """
-    if any(width % 2 for width in widths):
-        raise RequestError(
-            f"heads of {list(widths)} channels cannot be turned by RoPE: it turns channels in "
-            "pairs. Choose num_attention_heads so that every head has an even width."
-        )
-    if rotary_dim is not None and (rotary_dim % 2 or not 2 <= rotary_dim <= min(widths)):
-        raise RequestError(
-            f"rotary_dim={rotary_dim} is not possible for heads of {list(widths)} channels: it is "
-            f"even and from 2 to {min(widths)}. Give such a number, or None for whole heads."
-        )
+        # On an accelerator an index beyond the table ends the process, so it is worth the wait.
+        lowest, highest = (int(level) for level in noise_level.aminmax())
+        if lowest < 0 or highest >= levels:
+            raise RequestError(
+                f"noise_level from {lowest} to {highest} is not known: this network is told of 0 "
+                f"to {levels - 1}. Give levels in that range."
+            )

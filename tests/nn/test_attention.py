@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mutoscope.nn.attention import Attention, FoldedText, SpaceAttention, TextAttention
+from mutoscope.nn.attention import (
+    Attention,
+    FoldedText,
+    SpaceAttention,
+    SparseCausalAttention,
+    TextAttention,
+)
 from mutoscope.nn.fold import Fold
 from mutoscope.nn.rope import rotary_angles, rotate
 from mutoscope.nn.temporal import TemporalAttention
@@ -23,13 +29,16 @@ def randomised(module: Attention) -> Attention:
     return module.eval()
 
 
-def naive(module: Attention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def naive(
+    module: Attention, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
+) -> Tensor:
     """Scaled softmax attention of projected N C queries to L C keys, head by head."""
     width = query.shape[1] // HEADS
     heads = []
     for head in range(HEADS):
         part = slice(head * width, (head + 1) * width)
         scores = torch.einsum("nc,lc->nl", query[:, part], key[:, part]) / width**0.5
+        scores = scores if bias is None else scores + bias[head]
         heads.append(scores.softmax(-1) @ value[:, part])
     return torch.cat(heads, 1) @ module.to_out[0].weight.T + module.to_out[0].bias
 
@@ -45,6 +54,23 @@ def test_space_attention_stays_within_each_row() -> None:
     tokens = random(3, 5, WIDTH)
     expected = torch.stack([naive_from(module, row, row) for row in tokens])
     torch.testing.assert_close(module(tokens), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("frames", "images"), [(4, 0), (2, 0), (1, 0), (4, 2), (1, 2)])
+def test_sparse_causal_attention_looks_at_the_first_frame_and_the_one_before(
+    frames: int, images: int
+) -> None:
+    module = randomised(SparseCausalAttention(WIDTH, num_heads=HEADS))
+    tokens = random(2 * (frames + images), 5, WIDTH)
+    expected = []
+    for clip in range(2):
+        own = tokens[clip * frames : (clip + 1) * frames]
+        for frame in range(frames):
+            seen = torch.cat([own[0], own[max(frame - 1, 0)]])
+            expected.append(naive_from(module, own[frame], seen))
+    expected += [naive_from(module, row, row) for row in tokens[2 * frames :]]
+    made = module(tokens, Fold(clips=2, frames=frames, images=images))
+    torch.testing.assert_close(made, torch.stack(expected), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("frames", "images"), [(3, 0), (1, 0), (3, 2), (1, 2)])
@@ -74,10 +100,18 @@ def test_a_text_of_padding_alone_gives_numbers() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, 4, 61])
-def test_time_attention_joins_the_same_place_of_all_frames_of_a_clip(frames: int) -> None:
-    module = randomised(TemporalAttention(WIDTH, num_heads=HEADS, rotary_dim=2))
+@pytest.mark.parametrize(("rotary_dim", "biased"), [(2, False), (0, False), (4, True), (0, True)])
+def test_time_attention_joins_the_same_place_of_all_frames_of_a_clip(
+    frames: int, rotary_dim: int, biased: bool
+) -> None:
+    module = randomised(
+        TemporalAttention(
+            WIDTH, num_heads=HEADS, rotary_dim=rotary_dim, relative_position_bias=biased
+        )
+    )
     tokens = random(2 * frames, 3, WIDTH)
-    angles = rotary_angles(frames, WIDTH // HEADS, rotary_dim=2)
+    angles = rotary_angles(frames, WIDTH // HEADS, rotary_dim=rotary_dim)
+    bias = module.relative_position_bias(frames) if biased else None
     expected = torch.empty_like(tokens)
     for clip in range(2):
         rows = slice(clip * frames, (clip + 1) * frames)
@@ -88,5 +122,20 @@ def test_time_attention_joins_the_same_place_of_all_frames_of_a_clip(frames: int
                 for p in (module.to_q, module.to_k)
             )
             value = sequence @ module.to_v.weight.T
-            expected[rows, place] = naive(module, query, key, value)
+            expected[rows, place] = naive(module, query, key, value, bias)
     torch.testing.assert_close(module(tokens, num_clips=2), expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_without_positions_time_attention_knows_no_order() -> None:
+    order = torch.tensor([2, 0, 3, 1])
+    for rotary_dim, biased in ((0, False), (2, False), (0, True)):
+        module = randomised(
+            TemporalAttention(
+                WIDTH, num_heads=HEADS, rotary_dim=rotary_dim, relative_position_bias=biased
+            )
+        )
+        tokens = random(4, 3, WIDTH)
+        made = module(tokens, num_clips=1)[order]
+        same = torch.allclose(module(tokens[order], num_clips=1), made, atol=1e-5)
+        assert same is (rotary_dim == 0 and not biased)

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from mutoscope.nn.blocks import BlockConfig, Downsample, GatedLinear, ResnetBlock, Upsample
+from mutoscope.nn.blocks import BlockConfig, Downsample, ResnetBlock, Upsample
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.transformer import GatedLinear
 
 
 def test_the_gate_is_the_exact_gelu() -> None:
@@ -37,8 +38,14 @@ def test_a_new_residual_block_changes_nothing_where_widths_agree() -> None:
         text_width=4,
         groups=2,
         group_norm_over="frame",
+        self_attention="frame",
+        linear_projection=False,
         temporal=False,
+        temporal_attention="before",
         rotary_dim=None,
+        relative_position_bias=False,
+        temporal_convolutions=False,
+        temporal_groups=2,
     )
     generator = torch.Generator().manual_seed(0)
     rows, time = torch.randn(6, 4, 3, 3, generator=generator), torch.zeros(2, 4)

@@ -7,8 +7,10 @@ from mutoscope.errors import ModelError
 from mutoscope.nn.temporal import TemporalAttention, inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 
+EVERYTHING = {"relative_position_bias": True, "temporal_convolutions": True}
 
-def network(*, temporal: bool, width: int = 8) -> VideoUNet:
+
+def network(*, temporal: bool, width: int = 8, **arguments: object) -> VideoUNet:
     return VideoUNet(
         in_channels=2,
         out_channels=2,
@@ -19,11 +21,15 @@ def network(*, temporal: bool, width: int = 8) -> VideoUNet:
         cross_attention_dim=4,
         norm_num_groups=4,
         temporal=temporal,
+        **arguments,
     )
 
 
-def test_the_time_layers_are_what_a_video_network_has_and_an_image_network_lacks() -> None:
-    image, video = (network(temporal=temporal).state_dict() for temporal in (False, True))
+@pytest.mark.parametrize("arguments", [{}, EVERYTHING])
+def test_the_time_layers_are_what_a_video_network_has_and_an_image_network_lacks(arguments) -> None:
+    image, video = (
+        network(temporal=temporal, **arguments).state_dict() for temporal in (False, True)
+    )
     extra = video.keys() - image.keys()
     assert image.keys() < video.keys()
     assert extra == {name for name in video if is_temporal(name)}

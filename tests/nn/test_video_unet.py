@@ -5,12 +5,16 @@ Refusals are tried on the unwrapped functions: the type checks of the test run w
 
 from inspect import unwrap
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
 from mutoscope.errors import RequestError
+from mutoscope.nn.blocks import ResnetBlock
+from mutoscope.nn.temporal_conv import TemporalModule
+from mutoscope.nn.transformer import Transformer
 from mutoscope.nn.video_unet import VideoUNet
 
 TINY = {
@@ -25,23 +29,52 @@ TINY = {
 }
 
 
-def tiny(**changes: object) -> VideoUNet:
-    """A small network with every weight random, those that start at zero included."""
+# Everything that LaVie's super-resolution network has beyond its base network.
+UPSCALER = {
+    "only_cross_attention": (True, False),
+    "linear_projection": True,
+    "num_noise_levels": 5,
+    "relative_position_bias": True,
+    "temporal_convolutions": True,
+    "temporal_groups": 2,
+    "rotary_dim": 2,
+}
+INTERPOLATOR = {
+    "self_attention": "sparse-causal",
+    "temporal_attention": "after",
+    "rotary_dim": 0,
+    "group_norm_over": "clip",
+}
+KINDS = pytest.mark.parametrize("kind", [{}, INTERPOLATOR, UPSCALER], ids=["", "between", "larger"])
+
+
+def tiny(*, std: float = 0.2, **changes: object) -> VideoUNet:
+    """A small network with every weight random, those that start at zero included.
+
+    A weight depends on its name, so that networks share those that both of them have.
+    """
     network = VideoUNet(**(TINY | changes))
-    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(std=0.2, generator=generator)
+        for name, parameter in network.named_parameters():
+            generator = torch.Generator().manual_seed(crc32(name.encode()))
+            parameter.normal_(std=std, generator=generator)
     return network.eval()
 
 
-def inputs(frames: int = 3, size: tuple[int, int] = (5, 7)) -> dict[str, torch.Tensor]:
+def inputs(
+    frames: int = 3, size: tuple[int, int] = (5, 7), *, levels: bool = False
+) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return {
+    told = {
         "sample": torch.randn(2, 4, frames, *size, generator=generator),
         "timestep": torch.tensor([3.0, 977.5]),
         "encoder_hidden_states": torch.randn(2, 5, 6, generator=generator),
     }
+    return told | ({"noise_level": torch.tensor([0, 4])} if levels else {})
+
+
+def inputs_of(network: VideoUNet, **options: object) -> dict[str, torch.Tensor]:
+    return inputs(levels=network.config["num_noise_levels"] is not None, **options)
 
 
 @pytest.mark.parametrize(
@@ -79,56 +112,183 @@ def test_the_image_network_is_stable_diffusions(widths, attends, layers, heads) 
     torch.testing.assert_close(ours(**told, text_mask=mask)[:, :, 0], expected, atol=1e-5, rtol=0)
 
 
+@torch.no_grad()
+def test_the_image_upscaler_is_stable_diffusions() -> None:
+    theirs = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(8, 16, 24),
+        layers_per_block=1,
+        down_block_types=["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        up_block_types=["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        only_cross_attention=[True, True, False],
+        use_linear_projection=True,
+        num_class_embeds=5,
+        attention_head_dim=2,
+        cross_attention_dim=6,
+        norm_num_groups=4,
+    ).eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in theirs.parameters():
+        parameter.normal_(std=0.2, generator=generator)
+    ours = VideoUNet(
+        block_out_channels=(8, 16, 24),
+        layers_per_block=1,
+        attention_levels=(False, True, True),
+        only_cross_attention=(True, True, False),
+        linear_projection=True,
+        num_noise_levels=5,
+        num_attention_heads=2,
+        cross_attention_dim=6,
+        norm_num_groups=4,
+        temporal=False,
+    ).eval()
+    ours.load_state_dict(theirs.state_dict())
+    told = inputs(frames=1, size=(10, 16), levels=True)
+    expected = theirs(
+        told["sample"][:, :, 0],
+        told["timestep"],
+        told["encoder_hidden_states"],
+        class_labels=told["noise_level"],
+    ).sample
+    assert expected.std() > 0.1
+    torch.testing.assert_close(ours(**told)[:, :, 0], expected, atol=1e-5, rtol=0)
+
+
+@KINDS
 @pytest.mark.parametrize("group_norm_over", ["frame", "clip"])
-def test_a_gradient_reaches_every_parameter(group_norm_over: str) -> None:
-    network = tiny(group_norm_over=group_norm_over, rotary_dim=2)
-    network(**inputs()).square().sum().backward()
+def test_a_gradient_reaches_every_parameter(group_norm_over: str, kind) -> None:
+    network = tiny(**({"rotary_dim": 2} | kind | {"group_norm_over": group_norm_over}))
+    network(**inputs_of(network)).square().sum().backward()
     assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
+@KINDS
 @torch.no_grad()
-def test_a_new_network_predicts_zero() -> None:
-    assert not VideoUNet(**TINY)(**inputs()).any()
+def test_a_new_network_predicts_zero(kind) -> None:
+    network = VideoUNet(**(TINY | kind))
+    assert not network(**inputs_of(network)).any()
 
 
+@KINDS
 @torch.no_grad()
-def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
-    network = tiny(rotary_dim=2, group_norm_over="clip", num_attention_heads=(2, 4))
+def test_saved_and_loaded_it_is_the_same(tmp_path: Path, kind) -> None:
+    told = {"rotary_dim": 2, "group_norm_over": "clip", "num_attention_heads": (2, 4)}
+    network = tiny(**(told | kind))
     network.save_pretrained(tmp_path)
     again = VideoUNet.from_pretrained(tmp_path)
-    assert torch.equal(again(**inputs()), network(**inputs()))
+    assert torch.equal(again(**inputs_of(network)), network(**inputs_of(network)))
 
 
-def test_gradient_checkpointing_changes_no_gradient() -> None:
-    network = tiny()
+@KINDS
+def test_gradient_checkpointing_changes_no_gradient(kind) -> None:
+    network = tiny(**kind)
     gradients = []
     for checkpointing in (False, True):
         network.zero_grad()
         if checkpointing:
             network.enable_gradient_checkpointing()
-        network(**inputs()).square().sum().backward()
+        network(**inputs_of(network)).square().sum().backward()
         gradients.append([parameter.grad.clone() for parameter in network.parameters()])
     assert all(torch.equal(kept, made) for kept, made in zip(*gradients, strict=True))
 
 
+def test_gradient_checkpointing_makes_every_block_again() -> None:
+    network = tiny(**UPSCALER)
+    network.enable_gradient_checkpointing()
+    runs: dict[str, int] = {}
+    blocks = (ResnetBlock, Transformer, TemporalModule)
+    for name, module in network.named_modules():
+        if isinstance(module, blocks) and "temporal_module." not in name:
+            runs[name] = 0
+            module.register_forward_pre_hook(
+                lambda *_, name=name: runs.update({name: runs[name] + 1})
+            )
+    network(**inputs_of(network)).square().sum().backward()
+    assert set(runs.values()) == {2}
+    assert sum("temporal_module" in name for name in runs) == 5
+
+
+@KINDS
 @pytest.mark.parametrize("group_norm_over", ["frame", "clip"])
 @torch.no_grad()
-def test_half_precision_follows_single_precision(group_norm_over: str) -> None:
-    network = tiny(group_norm_over=group_norm_over)
-    told = inputs()
+def test_half_precision_follows_single_precision(group_norm_over: str, kind) -> None:
+    network = tiny(**(kind | {"group_norm_over": group_norm_over}))
+    told = inputs_of(network)
     single = network(**told)
-    half = network.to(torch.bfloat16)(
-        told["sample"].bfloat16(), told["timestep"], told["encoder_hidden_states"].bfloat16()
-    )
+    halves = ("sample", "encoder_hidden_states")
+    half = network.to(torch.bfloat16)(**(told | {name: told[name].bfloat16() for name in halves}))
     assert half.dtype == torch.bfloat16
     assert (half.float() - single).norm() < 0.05 * single.norm()
 
 
+@KINDS
 @pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 7), (10, 16)])
 @torch.no_grad()
-def test_any_size_comes_back_as_it_was(size: tuple[int, int]) -> None:
-    network = tiny(block_out_channels=(8, 8, 8), attention_levels=(False, True, True))
-    assert network(**inputs(frames=2, size=size)).shape == (2, 4, 2, *size)
+def test_any_size_comes_back_as_it_was(size: tuple[int, int], kind) -> None:
+    levels = {"block_out_channels": (8, 8, 8), "attention_levels": (False, True, True)}
+    network = tiny(**(kind | levels | {"only_cross_attention": False}))
+    assert network(**inputs_of(network, frames=2, size=size)).shape == (2, 4, 2, *size)
+
+
+@pytest.mark.parametrize(
+    ("basis", "changes"),
+    [
+        ({}, {"rotary_dim": 0}),
+        ({}, {"rotary_dim": 2}),
+        ({}, {"group_norm_over": "clip"}),
+        ({}, {"self_attention": "sparse-causal"}),
+        ({}, {"temporal_attention": "after"}),
+        ({}, {"relative_position_bias": True}),
+        ({"rotary_dim": 0}, {"relative_position_bias": True}),
+        ({}, {"temporal_convolutions": True}),
+        ({"temporal_convolutions": True}, {"temporal_groups": 2}),
+        ({"cross_attention_dim": 8}, {"only_cross_attention": True}),
+        ({"num_noise_levels": 5}, {"temporal": False}),
+    ],
+)
+@torch.no_grad()
+def test_each_argument_changes_what_is_computed(basis, changes) -> None:
+    # Large weights: small ones leave the scores of time attention, hence positions, without effect.
+    one, other = (tiny(std=0.6, **told) for told in (basis, basis | changes))
+    told = inputs_of(one)
+    width = one.config["cross_attention_dim"]
+    text = torch.randn(2, 5, width, generator=torch.Generator().manual_seed(2))
+    told |= {"encoder_hidden_states": text}
+    difference = one(**told) - other(**told)
+    assert difference.abs().mean() > 1e-3
+
+
+@torch.no_grad()
+def test_how_a_projection_is_stored_changes_nothing() -> None:
+    convolutions, linear = tiny(), tiny(linear_projection=True)
+    for name, parameter in linear.state_dict().items():
+        assert torch.equal(parameter, convolutions.state_dict()[name].view_as(parameter))
+    assert torch.equal(convolutions(**inputs()), linear(**inputs()))
+    shapes = [n.mid_block.attentions[0].proj_in.weight.ndim for n in (convolutions, linear)]
+    assert shapes == [4, 2]
+
+
+@torch.no_grad()
+def test_text_in_place_of_space_leaves_places_strangers_but_for_the_middle() -> None:
+    network = tiny(only_cross_attention=True)
+    kinds = {
+        name: type(module).__name__
+        for name, module in network.named_modules()
+        if name.endswith("attn1")
+    }
+    assert {kind for name, kind in kinds.items() if "mid_block" not in name} == {"TextAttention"}
+    assert [kind for name, kind in kinds.items() if "mid_block" in name] == ["SpaceAttention"]
+
+
+@torch.no_grad()
+def test_each_clip_is_told_its_own_noise_level() -> None:
+    network, told = tiny(num_noise_levels=5), inputs(levels=True)
+    before = network(**told)
+    after = network(**(told | {"noise_level": torch.tensor([0, 3])}))
+    assert torch.equal(before[0], after[0])
+    assert (before[1] - after[1]).abs().mean() > 1e-3
 
 
 @torch.no_grad()
@@ -174,8 +334,19 @@ def test_statistics_over_the_clip_tell_each_frame_of_the_others_and_images_nothi
         ({"num_attention_heads": 8}, r"\[1, 2\] channels cannot be turned by RoPE"),
         ({"rotary_dim": 3}, r"rotary_dim=3 is not possible .* from 2 to 4"),
         ({"rotary_dim": 6}, r"rotary_dim=6 is not possible .* from 2 to 4"),
-        ({"group_norm_over": "batch"}, r"over a 'frame' or a 'clip'"),
-        ({"rotary_dim": 0}, r"rotary_dim=0 is not possible .* from 2 to 4"),
+        ({"group_norm_over": "batch"}, r"over a 'frame' or 'clip'"),
+        ({"self_attention": "causal"}, r"self_attention='causal' .* 'frame' or 'sparse-causal'"),
+        ({"temporal_attention": "in"}, r"temporal_attention='in' .* 'before' or 'after'"),
+        ({"only_cross_attention": (True,)}, r"only_cross_attention=\(True,\) .* Give 2 entries"),
+        ({"self_attention": "sparse-causal", "temporal": False}, r"Give self_attention='frame'"),
+        ({"temporal_groups": 4}, r"temporal_groups=4 has no effect"),
+        (
+            {"temporal_groups": 3, "temporal_convolutions": True},
+            r"8 channels .* in 3 groups: temporal_groups must divide",
+        ),
+        ({"temporal_groups": 0, "temporal_convolutions": True}, r"8 channels .* in 0 groups"),
+        ({"num_noise_levels": 0}, r"num_noise_levels=0 leaves no level"),
+        ({"num_attention_heads": 8, "rotary_dim": 2}, r"\[1, 2\] channels .* or give rotary_dim=0"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(changes, message) -> None:
@@ -201,3 +372,24 @@ def test_inputs_that_do_not_fit_are_refused(changes, message) -> None:
     forward = unwrap(VideoUNet.forward)
     with pytest.raises(RequestError, match=message):
         forward(tiny(), **(inputs() | changes))
+
+
+def test_without_rope_heads_may_have_any_width() -> None:
+    assert tiny(num_attention_heads=8, rotary_dim=0)(**inputs()).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("levels", "given", "message"),
+    [
+        (5, None, r"no noise_level .* told one of 5 per clip\. Give a tensor"),
+        (None, torch.tensor([0, 1]), r"a noise_level .* told none\. Leave it out"),
+        (5, torch.tensor([0]), r"Give integers of shape \(2,\)"),
+        (5, torch.tensor([0.0, 1.0]), r"torch\.float32 does not fit 2 clips"),
+        (5, torch.tensor([0, 5]), r"noise_level from 0 to 5 is not known: .* 0 to 4"),
+        (5, torch.tensor([-1, 4]), r"noise_level from -1 to 4 is not known"),
+    ],
+)
+def test_a_noise_level_that_does_not_fit_is_refused(levels, given, message) -> None:
+    forward = unwrap(VideoUNet.forward)
+    with pytest.raises(RequestError, match=message):
+        forward(tiny(num_noise_levels=levels), **inputs(), noise_level=given)

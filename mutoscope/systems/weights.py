@@ -1,0 +1,250 @@
+"""Released weights: their names become ours, and their configurations our arguments."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mutoscope.errors import ModelError
+from mutoscope.nn.misfits import first_of, misfits
+from mutoscope.nn.rope import rotary_angles
+from mutoscope.nn.temporal import TemporalAttention
+from mutoscope.nn.video_unet import VideoUNet
+
+# The arguments of `VideoUNet` that make it each of the three networks that LaVie's authors released
+# (github.com/Vchitect/LaVie, commit 6ce851e).
+LAVIE_BASE: Mapping[str, Any] = MappingProxyType(
+    {"rotary_dim": 32, "relative_position_bias": True, "group_norm_over": "clip"}
+)
+LAVIE_INTERPOLATION: Mapping[str, Any] = MappingProxyType(
+    {
+        "in_channels": 8,
+        "self_attention": "sparse-causal",
+        "temporal_attention": "after",
+        "rotary_dim": 0,
+        "group_norm_over": "clip",
+    }
+)
+LAVIE_SUPER_RESOLUTION: Mapping[str, Any] = MappingProxyType(
+    {
+        "in_channels": 7,
+        "block_out_channels": (256, 512, 512, 1024),
+        "attention_levels": (False, True, True, True),
+        "only_cross_attention": (True, True, True, False),
+        "cross_attention_dim": 1024,
+        "linear_projection": True,
+        "num_noise_levels": 1000,
+        "rotary_dim": 32,
+        "relative_position_bias": True,
+        "temporal_convolutions": True,
+        "group_norm_over": "clip",
+    }
+)
+
+# Part of a released name -> ours. What the base and interpolation networks call "temp" the
+# super-resolution network calls "temporal"; its modules between levels belong to our levels.
+_RENAMED = (
+    (re.compile(r"\.(attn|norm)_temporal\."), r".\1_temp."),
+    (re.compile(r"\.resblock_temporal\."), ".conv_temp."),
+    (re.compile(r"\.time_rel_pos_bias\.relative_attention_bias\."), ".relative_position_bias."),
+    (re.compile(r"^(down|up)_temporal_blocks\.(\d+)\."), r"\1_blocks.\2.temporal_module."),
+    (re.compile(r"^mid_temporal_block\."), "mid_block.temporal_module."),
+    (re.compile(r"\.resblocks_3d_t\."), ".temporal_res_block."),
+    (re.compile(r"\.resblocks_3d_s\."), ".spatial_res_block."),
+    (re.compile(r"\.shift_conv\."), ".proj_out."),
+)
+_FREQUENCIES = "rotary_emb.freqs"
+
+# Settings of a released configuration of which the released weights use one value only.
+_ONLY: Mapping[str, object] = {
+    "center_input_sample": False,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "mid_block_type": "UNetMidBlock3DCrossAttn",
+    "downsample_padding": 1,
+    "mid_block_scale_factor": 1,
+    "act_fn": "silu",
+    "norm_eps": 1e-5,
+    "dual_cross_attention": False,
+    "upcast_attention": False,
+    "resnet_time_scale_shift": "default",
+    "use_relative_position": False,
+    "mid_temporal": True,
+    "video_condition": False,
+}
+_NEEDED = frozenset(
+    {
+        "in_channels",
+        "out_channels",
+        "down_block_types",
+        "up_block_types",
+        "block_out_channels",
+        "layers_per_block",
+        "norm_num_groups",
+        "cross_attention_dim",
+        "attention_head_dim",
+    }
+)
+_POSSIBLE = frozenset(
+    {
+        "only_cross_attention",
+        "use_linear_projection",
+        "num_class_embeds",
+        "use_first_frame",
+        "down_temporal_idx",
+        "up_temporal_idx",
+        "temporal_module_config",
+    }
+)
+_WITHOUT_EFFECT = frozenset({"sample_size"})
+
+
+def lavie_weights(released: Mapping[str, Tensor], network: VideoUNet) -> dict[str, Tensor]:
+    """LaVie's released weights under the names of `network`, which may be any of the three.
+
+    Kernels of k x 1 x 1 become those of k x 1, which our convolutions over time have. Frequencies
+    of RoPE, of which each released attention stores a copy, are compared with its formula and left
+    out: ours are computed.
+
+    Args:
+        released: The state dict of a released network, by its own names.
+        network: Built with `LAVIE_BASE`, `LAVIE_INTERPOLATION` or `LAVIE_SUPER_RESOLUTION`, or by
+            `lavie_network`; not changed.
+
+    Returns:
+        What `network.load_state_dict` takes, in the precision of `released`.
+
+    Raises:
+        ModelError: A weight is missing, unknown, twice there or of another shape, or frequencies
+            are not those of RoPE.
+    """
+    names = {name: _our_name(name) for name in released}
+    renamed = {names[name]: _without_last_axis(tensor) for name, tensor in released.items()}
+    frequencies = _frequencies(network)
+    wanted = network.state_dict() | frequencies
+    # The super-resolution network stores them once more, for no attention in particular.
+    if frequencies and f"temporal_{_FREQUENCIES}" in renamed:
+        frequencies[f"temporal_{_FREQUENCIES}"] = next(iter(frequencies.values()))
+        wanted |= frequencies
+    problems = [
+        *(f"{ours} is there twice" for ours, times in Counter(names.values()).items() if times > 1),
+        *misfits(renamed, wanted),
+    ]
+    # Half precision keeps 11 bits.
+    problems = problems or [
+        f"{name} are not the frequencies of RoPE"
+        for name, formula in frequencies.items()
+        if not torch.allclose(renamed[name].float().cpu(), formula, rtol=1e-3, atol=0)
+    ]
+    if problems:
+        raise ModelError(
+            f"these weights are not those of such a network of LaVie: {first_of(problems)}. Give "
+            "released weights, and a network built with the arguments that belong to them."
+        )
+    return {name: tensor for name, tensor in renamed.items() if name not in frequencies}
+
+
+def lavie_network(
+    config: Mapping[str, Any], *, rotary_dim: int = 32, temporal_groups: int = 32
+) -> VideoUNet:
+    """The network that a configuration of LaVie's released classes describes; random weights.
+
+    Which of the three classes it is for shows in its settings: the one with sparse-causal attention
+    (`use_first_frame`) has no position of any kind in time and attends over time last; the one with
+    temporal modules has convolutions over time.
+
+    Args:
+        config: The arguments of the released class, as its `config.json` has them.
+        rotary_dim: Channels of each head that RoPE turns, where there is RoPE; in the released
+            classes a constant.
+        temporal_groups: Groups of the normalisations around convolutions over time; likewise.
+
+    Raises:
+        ModelError: The configuration asks for what the released weights do not use.
+        RequestError: It contradicts itself.
+    """
+    attends = _check_config(config)
+    sparse_causal = bool(config.get("use_first_frame"))
+    convolutions = "temporal_module_config" in config
+    network: VideoUNet = VideoUNet(
+        in_channels=config["in_channels"],
+        out_channels=config["out_channels"],
+        block_out_channels=tuple(config["block_out_channels"]),
+        layers_per_block=config["layers_per_block"],
+        attention_levels=attends,
+        num_attention_heads=config["attention_head_dim"],  # so named, but it is their number
+        cross_attention_dim=config["cross_attention_dim"],
+        norm_num_groups=config["norm_num_groups"],
+        group_norm_over="clip",
+        self_attention="sparse-causal" if sparse_causal else "frame",
+        only_cross_attention=config.get("only_cross_attention", False),
+        linear_projection=config.get("use_linear_projection", False),
+        num_noise_levels=config.get("num_class_embeds"),
+        temporal_attention="after" if sparse_causal else "before",
+        rotary_dim=0 if sparse_causal else rotary_dim,
+        relative_position_bias=not sparse_causal,
+        temporal_convolutions=convolutions,
+        temporal_groups=temporal_groups if convolutions else None,
+    )
+    return network
+
+
+def _our_name(released: str) -> str:
+    for pattern, ours in _RENAMED:
+        released = pattern.sub(ours, released)
+    return released
+
+
+def _without_last_axis(tensor: Tensor) -> Tensor:
+    return tensor.squeeze(-1) if tensor.ndim == 5 else tensor
+
+
+def _frequencies(network: VideoUNet) -> dict[str, Tensor]:
+    """What a released network of this configuration stores as RoPE's frequencies, by our names."""
+    result = {}
+    for name, module in network.named_modules():
+        if isinstance(module, TemporalAttention) and (width := module.rotary_dim):
+            # From one frame to the next a pair of channels turns by its frequency.
+            result[f"{name}.{_FREQUENCIES}"] = rotary_angles(2, width, rotary_dim=width)[1]
+    return result
+
+
+def _check_config(config: Mapping[str, Any]) -> tuple[bool, ...]:
+    """Which levels of a released configuration attend; refuses what has no counterpart here."""
+    settings = {name: value for name, value in config.items() if not name.startswith("_")}
+    if missing := sorted(_NEEDED - settings.keys()):
+        raise ModelError(
+            f"a configuration without {missing[0]} cannot be built: LaVie's released networks all "
+            "have it. Give the configuration of one of these."
+        )
+    known = _ONLY.keys() | _NEEDED | _POSSIBLE | _WITHOUT_EFFECT
+    if unknown := sorted(settings.keys() - known):
+        raise ModelError(_not_a_configuration(unknown[0], settings[unknown[0]], "no such setting"))
+    for name, value in _ONLY.items():
+        if settings.get(name, value) != value:
+            raise ModelError(_not_a_configuration(name, settings[name], repr(value)))
+    attends = _attends("down_block_types", settings)
+    if _attends("up_block_types", settings) != attends[::-1]:
+        wanted = "the levels of down_block_types in reverse"
+        raise ModelError(_not_a_configuration("up_block_types", settings["up_block_types"], wanted))
+    for name in ("down_temporal_idx", "up_temporal_idx"):
+        every = list(range(len(attends)))
+        if list(settings.get(name, every)) != every:
+            raise ModelError(_not_a_configuration(name, settings[name], f"{every}, every level"))
+    return attends
+
+
+def _attends(name: str, settings: Mapping[str, Any]) -> tuple[bool, ...]:
+    types: Sequence[str] = settings[name]
+    return tuple("CrossAttn" in each for each in types)
+
+
+def _not_a_configuration(name: str, value: object, wanted: str) -> str:
+    return (
+        f"{name}={value!r} cannot be built: LaVie's released networks have {wanted}. Give the "
+        "configuration of one of these."
+    )
