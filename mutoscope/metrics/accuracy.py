@@ -36,16 +36,19 @@ def score(scene: Scene, reading: Reading, factors: Sequence[str] = SCORED) -> di
     """Whether each factor was read as the scene has it, and whether `all` were.
 
     A factor of objects is right when it is right for every object in its own place: colours swapped
-    between two objects are two mistakes, and so is an object missing.
+    between two objects are two mistakes, and so is an object missing. A still object has no speed
+    to be read.
     """
     right = {}
     for factor in factors:
         if factor in reading.scene:
             right[factor] = reading.scene[factor] == getattr(scene, factor)
         else:
-            truth = [getattr(thing, factor) for thing in scene.things]
-            seen = [thing[factor] for thing in reading.things]
-            right[factor] = seen[: len(truth)] == truth
+            right[factor] = len(reading.things) >= len(scene.things) and all(
+                seen[factor] == getattr(thing, factor)
+                for thing, seen in zip(scene.things, reading.things, strict=False)
+                if not (factor == "speed" and thing.motion == "still")
+            )
     return right | {"all": all(right.values())}
 
 
