@@ -180,7 +180,7 @@ def main() -> None:
     ]
     report = "\n".join(lines)
     print(report)
-    name = f"mini_{platform.machine()}_{torch.get_num_threads()}threads_{date}.md"
+    name = f"mini_{platform.machine()}_{torch.get_num_threads()}threads_{date}_{commit}.md"
     Path(__file__).with_name("results").joinpath(name).write_text(report, encoding="utf-8")
 
 
