@@ -1,6 +1,6 @@
 """Training batches by number: batch `i` is a function of `i`, so a run's position is one number."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -48,6 +48,18 @@ def pick_captions(
     """One of each clip's captions, at random."""
     texts = [cache.captions(member) for member in members]
     return [options[draw.integers(len(options))] for options in texts]
+
+
+def every_fourth(
+    fourth: Callable[[int], Batch], others: Callable[[int], Batch]
+) -> Callable[[int], Batch]:
+    """Three batches of one kind, then one of another; each kind is numbered without gaps."""
+
+    def batches(number: int) -> Batch:
+        turn, place = divmod(number, 4)
+        return fourth(turn) if place == 3 else others(3 * turn + place)
+
+    return batches
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Pixels <-> latents: a diffusers `AutoencoderKL` as a codec of videos, and how it is trained."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,6 +8,7 @@ from einops import rearrange
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
 from mutoscope.types import Batch, Latents, Loss, Size, Video
 
@@ -68,11 +68,7 @@ class LatentCodec:
 
     def hash(self) -> str:
         """Identity of weights and scaling; latents cached under one hash fit only that codec."""
-        digest = hashlib.sha256(f"{self.scale} {self.shift}".encode())
-        for name, tensor in sorted(self.vae.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_hash({"vae": self.vae}, self.scale, " ", self.shift)
 
     @staticmethod
     def _unfold(frames: Tensor, batch: int) -> Tensor:

@@ -3,7 +3,6 @@
 It lives with the metrics and not in `world/`, because it is a network: `world/` knows no torch.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
+from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
 from mutoscope.nn.video_encoder import Sight, VideoEncoder
 from mutoscope.types import Batch, Loss, Video
@@ -82,11 +82,7 @@ class Oracle(ModelMixin, ConfigMixin):
 
     def hash(self) -> str:
         """Identity of the weights."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_hash({"oracle": self})
 
     @torch.inference_mode()
     def read(self, video: Video, *, fps: float) -> list[Reading]:

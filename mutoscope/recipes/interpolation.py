@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mutoscope.data.batches import every_fourth
 from mutoscope.data.cache import LatentCache
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.data.windows import WindowBatches
@@ -107,12 +108,7 @@ class InterpolationTask:
         whole = windows(
             max(1, self.batch_size * seen // self.num_frames), self.num_frames, self.seed + 1
         )
-
-        def batches(number: int) -> Batch:
-            turn, kind = divmod(number, 4)
-            return whole(turn) if kind == 3 else short(3 * turn + kind)
-
-        return batches
+        return every_fourth(whole, short)
 
     def _source(self, data: Path | None) -> ClipSource:
         fps = self.factor * FPS

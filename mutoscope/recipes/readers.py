@@ -9,14 +9,13 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from mutoscope.data.batches import AlikeBatches, RenderedBatches
+from mutoscope.data.batches import AlikeBatches, RenderedBatches, every_fourth
 from mutoscope.data.sources import WorldSource
 from mutoscope.encoding.text import Contrast, LockedContrast, TextEncoder, train_tokenizer
 from mutoscope.metrics.oracle import Oracle, OracleReading
 from mutoscope.recipes.parents import latent_cache, load_reader, save
 from mutoscope.recipes.samples import OracleSamples, TextSamples
 from mutoscope.training.recipe import Run
-from mutoscope.types import Batch
 from mutoscope.world.factors import LEVELS
 from mutoscope.world.grammar import caption
 from mutoscope.world.labels import labels
@@ -120,10 +119,6 @@ class TextTask:
             work,
         )
 
-        def batches(number: int) -> Batch:
-            turn, kind = divmod(number, 4)
-            return stills(turn) if kind == 3 else clips(3 * turn + kind)
-
         def export(modules: Mapping[str, nn.Module], folder: Path) -> None:
             save(modules["text_encoder"], folder / "text_encoder")
             tokenizer.save_pretrained(folder / "tokenizer")
@@ -131,7 +126,7 @@ class TextTask:
 
         return Run(
             objective=LockedContrast(text, head.to(device)),
-            batches=batches,
+            batches=every_fourth(stills, clips),
             evaluate=TextSamples(tokenizer, oracle, self.samples, self.probes),
             export=export,
         )

@@ -62,6 +62,8 @@ def ship(runs: Path, target: Path) -> None:
         if record.is_file():
             (target / "provenance").mkdir(exist_ok=True)
             shutil.copy(record, target / "provenance" / f"{run}.json")
+    if not (target / "lavie").is_dir():
+        return  # the readers of a chain whose denoiser is still in training
     index = {
         "_class_name": LaVie.__name__,
         "text_encoder": ["transformers", "CLIPTextModel"],

@@ -168,8 +168,13 @@ class DenoiserTask:
             begin_from(load_unet(start), network)
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
-        stage = KeyFrames(network.to(device), self.process, text, image_weight=self.image_weight)
-        stage.times = UniformTimes(shift=self.time_shift)
+        stage = KeyFrames(
+            network.to(device),
+            self.process,
+            text,
+            image_weight=self.image_weight,
+            times=UniformTimes(shift=self.time_shift),
+        )
         frames = NUM_FRAMES if temporal else 1
         samples: Evaluate = world_samples(
             parents, self.process, device=device, num_frames=frames, count=self.samples

@@ -5,8 +5,10 @@ from einops import rearrange
 from torch import Generator, Tensor, nn
 
 from mutoscope.diffusion.process import Process
+from mutoscope.diffusion.times import TimeDraw
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
+from mutoscope.stages.stage import EVEN_TIMES
 from mutoscope.stages.text_stage import TextStage
 from mutoscope.types import Batch, Latents, Loss, Times
 
@@ -22,6 +24,7 @@ class KeyFrames(TextStage):
         text: The text encoder; frozen.
         text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
         image_weight: The weight alpha of the image loss (the paper gives no value).
+        times: How the times of a training batch are drawn.
     """
 
     def __init__(
@@ -32,8 +35,9 @@ class KeyFrames(TextStage):
         *,
         text_dropout: float = 0.1,
         image_weight: float = 1.0,
+        times: TimeDraw = EVEN_TIMES,
     ) -> None:
-        super().__init__(network, process, text, text_dropout=text_dropout)
+        super().__init__(network, process, text, text_dropout=text_dropout, times=times)
         self.image_weight = image_weight
 
     def clean(self, batch: Batch) -> Latents:

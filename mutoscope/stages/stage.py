@@ -10,9 +10,11 @@ from torch import Generator, Tensor, nn
 from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise
 from mutoscope.diffusion.guidance import Guidance
 from mutoscope.diffusion.process import Process
-from mutoscope.diffusion.times import UniformTimes
+from mutoscope.diffusion.times import TimeDraw, UniformTimes
 from mutoscope.encoding.condition import Condition
 from mutoscope.types import Batch, Latents, Loss, Times
+
+EVEN_TIMES = UniformTimes()
 
 
 class Stage(ABC):
@@ -23,12 +25,15 @@ class Stage(ABC):
     Args:
         network: The denoiser, a diffusers model that takes `B C F H W` latents.
         process: The noise law, and what the network predicts under it.
+        times: How the times of a training batch are drawn.
     """
 
-    def __init__(self, network: nn.Module, process: Process) -> None:
+    def __init__(
+        self, network: nn.Module, process: Process, *, times: TimeDraw = EVEN_TIMES
+    ) -> None:
         self.network = network
         self.process = process
-        self.times = UniformTimes()
+        self.times = times
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"network": self.network}

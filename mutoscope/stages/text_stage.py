@@ -6,9 +6,10 @@ import torch
 from torch import Generator, nn
 
 from mutoscope.diffusion.process import Process
+from mutoscope.diffusion.times import TimeDraw
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
-from mutoscope.stages.stage import Stage
+from mutoscope.stages.stage import EVEN_TIMES, Stage
 from mutoscope.types import Latents, TextMask, TextStates, Times
 
 
@@ -20,12 +21,19 @@ class TextStage(Stage):
         process: The noise law.
         text: The text encoder; frozen.
         text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
+        times: How the times of a training batch are drawn.
     """
 
     def __init__(
-        self, network: nn.Module, process: Process, text: TextEncoder, *, text_dropout: float = 0.1
+        self,
+        network: nn.Module,
+        process: Process,
+        text: TextEncoder,
+        *,
+        text_dropout: float = 0.1,
+        times: TimeDraw = EVEN_TIMES,
     ) -> None:
-        super().__init__(network, process)
+        super().__init__(network, process, times=times)
         self.text = text
         self.text_dropout = text_dropout
 

@@ -1,6 +1,5 @@
 """System: what every cascade shares; seeds, checks before any work, the way out to pixels."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from einops import rearrange
 from torch import Generator, Tensor, nn
 
 from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import to_bytes
@@ -88,13 +88,10 @@ class System(DiffusionPipeline):
 
     def weights_hash(self) -> str:
         """Identity of all weights, in any precision that holds them exactly."""
-        digest = hashlib.sha256()
-        for name, module in sorted(self.components.items()):
-            if isinstance(module, nn.Module):
-                for key, tensor in sorted(module.state_dict().items()):
-                    digest.update(f"{name}.{key}{tuple(tensor.shape)}".encode())
-                    digest.update(tensor.detach().cpu().double().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        components = self.components.items()
+        return weights_hash(
+            {name: each for name, each in components if isinstance(each, nn.Module)}
+        )
 
     def check_prompts(self, prompt: str | Sequence[str]) -> list[str]:
         """The prompts as a list.

@@ -11,6 +11,7 @@ from mutoscope.data.batches import (
     JointBatches,
     LatentBatches,
     RenderedBatches,
+    every_fourth,
     shuffled,
     with_image_only_concepts,
 )
@@ -18,6 +19,7 @@ from mutoscope.data.cache import PART, LatentCache
 from mutoscope.data.sources import WorldSource
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.systems.lavie import LaVie
+from mutoscope.types import Batch
 from mutoscope.video.frames import to_floats
 from mutoscope.world import factors as world
 from mutoscope.world.scene import draw_scene
@@ -178,3 +180,13 @@ def test_a_cache_of_another_codec_is_another(tiny_system: LaVie, tmp_path: Path)
     mine = LatentCache(tmp_path, source, codec, processes=1)
     codec.scale *= 2
     assert LatentCache(tmp_path, source, codec, processes=1).folder != mine.folder
+
+
+def test_every_fourth_batch_is_of_the_other_kind_and_none_is_left_out() -> None:
+    batches = every_fourth(
+        lambda number: Batch(captions=(f"still {number}",)),
+        lambda number: Batch(captions=(f"clip {number}",)),
+    )
+    assert [batches(number).captions[0] for number in range(8)] == [
+        *("clip 0", "clip 1", "clip 2", "still 0", "clip 3", "clip 4", "clip 5", "still 1"),
+    ]
