@@ -64,7 +64,10 @@ def every_fourth(
 
 @dataclass(frozen=True)
 class LatentBatches:
-    """Batches of cached clips, or of stills."""
+    """Batches of cached clips, or of stills.
+
+    Where the source knows them, `labels["things"]` says which cells show a thing (B F h w).
+    """
 
     cache: LatentCache
     batch_size: int
@@ -73,15 +76,60 @@ class LatentBatches:
     def __call__(self, number: int) -> Batch:
         members = shuffled(len(self.cache), self.batch_size, number, self.seed)
         draw = np.random.default_rng([self.seed, number, 1])
+        things = self.cache.things(members)
         return Batch(
             captions=tuple(pick_captions(self.cache, members, draw)),
             latents=self.cache.latents(members),
+            labels={} if things is None else {"things": things},
         )
 
 
 @dataclass(frozen=True)
+class PieceBatches:
+    """Batches of square pieces of cached clips, each with one of its clip's things in it.
+
+    Most of a frame is background. A piece costs less than a frame and shows as much of a thing.
+
+    Attributes:
+        whole: Batches of whole frames.
+        side: Side of a piece in latent cells.
+        seed: Of where pieces are cut.
+    """
+
+    whole: Callable[[int], Batch]
+    side: int
+    seed: int
+
+    def __call__(self, number: int) -> Batch:
+        batch = self.whole(number)
+        draw = np.random.default_rng([self.seed, number, 3])
+        things = batch.labels.get("things")
+        assert batch.latents is not None
+        height, width = batch.latents.shape[-2:]
+        latents, masks = [], []
+        for row, clip in enumerate(batch.latents):
+            seen = torch.zeros(0, 2) if things is None else things[row, 0].nonzero()
+            spot = (height // 2, width // 2)
+            if len(seen):
+                y, x = seen[int(draw.integers(len(seen)))].tolist()
+                spot = (int(y), int(x))
+            top, left = (
+                int(np.clip(place - draw.integers(self.side), 0, max(0, extent - self.side)))
+                for place, extent in zip(spot, (height, width), strict=True)
+            )
+            window = (..., slice(top, top + self.side), slice(left, left + self.side))
+            latents.append(clip[window])
+            masks += [] if things is None else [things[row][window]]
+        labels = {"things": torch.stack(masks)} if masks else {}
+        return replace(batch, latents=torch.stack(latents), labels=labels)
+
+
+@dataclass(frozen=True)
 class JointBatches:
-    """Batches of cached clips, with M cached stills beside each (LaVie §4.1: M = 4)."""
+    """Batches of cached clips, with M cached stills beside each (LaVie §4.1: M = 4).
+
+    `labels["things"]` and `labels["image_things"]` are as `LatentBatches` has them.
+    """
 
     clips: LatentCache
     images: LatentCache
@@ -95,7 +143,11 @@ class JointBatches:
         members = shuffled(len(self.images), count, number, self.seed + 1)
         texts = pick_captions(self.images, members, np.random.default_rng([self.seed, number, 2]))
         stills = self.images.latents(members)[:, :, 0]
+        things = self.images.things(members)
         per_clip = self.images_per_clip
+        labels = dict(batch.labels)
+        if things is not None:
+            labels["image_things"] = rearrange(things[:, 0], "(b m) h w -> b m h w", m=per_clip)
         return replace(
             batch,
             image_captions=tuple(
@@ -103,6 +155,7 @@ class JointBatches:
                 for row in range(self.batch_size)
             ),
             image_latents=rearrange(stills, "(b m) c h w -> b c m h w", m=per_clip),
+            labels=labels,
         )
 
 

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mutoscope.data.sources import ClipSource, Frames
 from mutoscope.types import Latents, Video
@@ -79,6 +80,17 @@ class LatentCache:
         part, row = divmod(index, PART)
         self._open(part)
         return self._captions[part][row]
+
+    def things(self, indices: Sequence[int]) -> Tensor | None:
+        """Which latent cells of the clips `indices` show a thing (B F h w); None if unknown."""
+        masks = []
+        for index in indices:
+            grid = self.latents([index]).shape[-2:]
+            mask = self.source.things(index, (grid[0], grid[1]))
+            if mask is None:
+                return None
+            masks.append(mask)
+        return torch.from_numpy(np.stack(masks))
 
     def _open(self, part: int) -> None:
         """Maps a part into memory, making it first if it is not there."""

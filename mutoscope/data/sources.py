@@ -13,6 +13,7 @@ from mutoscope.errors import DataError
 from mutoscope.types import Size
 from mutoscope.world.factors import LEVELS
 from mutoscope.world.grammar import caption
+from mutoscope.world.labels import MAX_THINGS, covers
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene, Split, draw_scene
 
@@ -32,6 +33,10 @@ class ClipSource(Protocol):
 
     def clip(self, index: int) -> tuple[Frames, tuple[str, ...]]:
         """Frames (uint8, F H W 3) and the captions that fit them."""
+        ...
+
+    def things(self, index: int, grid: tuple[int, int]) -> NDArray[np.bool_] | None:
+        """Which places of a grid over each frame show a thing (F h w); None if nobody knows."""
         ...
 
 
@@ -83,6 +88,12 @@ class WorldSource:
             for number in range(CAPTIONS_PER_CLIP)
         )
         return frames, captions
+
+    def things(self, index: int, grid: tuple[int, int]) -> NDArray[np.bool_]:
+        scene = self.scene(index)
+        table = covers([scene], num_frames=self.num_frames, fps=self.fps, grid=grid)
+        places: NDArray[np.bool_] = table[0] != MAX_THINGS
+        return places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +154,9 @@ class FolderSource:
             path, start=start, num_frames=self.num_frames, fps=self.fps, size=self.size
         )
         return frames, tuple(line for line in text.splitlines() if line.strip())
+
+    def things(self, index: int, grid: tuple[int, int]) -> None:
+        return None
 
     def _starts(self) -> list[tuple[Path, float]]:
         from mutoscope.video.files import probe

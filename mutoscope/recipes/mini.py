@@ -8,7 +8,7 @@ is given again.
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
-from mutoscope.training.optim import AdamW, Schedule
+from mutoscope.training.optim import AdamW, Muon, Schedule
 from mutoscope.training.recipe import Recipe
 
 
@@ -73,14 +73,32 @@ def image() -> Recipe:
     )
 
 
+def pieces() -> Recipe:
+    """The text-to-image U-Net, gone on with where there is something to see: around things."""
+    return Recipe(
+        name="pieces",
+        task=DenoiserTask(batch_size=64, time_shift=2.0, thing_weight=5.0, piece=8, seed=6),
+        parents=(autoencoder(), text(), image()),
+        steps=40_000,
+        optimizer=Muon(lr=2e-3),
+        schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
+        ema=0.999,
+        precision="bf16",
+        parts=2,
+        seed=2,
+        evaluate_every=2_000,
+        save_every=500,
+    )
+
+
 def joint() -> Recipe:
     """The image U-Net inflated, then tuned on clips and stills jointly."""
     return Recipe(
         name="joint",
-        task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0),
-        parents=(autoencoder(), text(), image()),
+        task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0, thing_weight=3.0),
+        parents=(autoencoder(), text(), pieces()),
         steps=30_000,
-        optimizer=AdamW(lr=7e-4),
+        optimizer=Muon(lr=1e-3),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
         ema=0.999,
         precision="bf16",

@@ -1,7 +1,7 @@
 """What the runs of the generator's parts train: the autoencoder, and the denoisers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +9,14 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from mutoscope.data.batches import CropBatches, JointBatches, LatentBatches, RenderedBatches
+from mutoscope.data.batches import (
+    CropBatches,
+    JointBatches,
+    LatentBatches,
+    PieceBatches,
+    RenderedBatches,
+    every_fourth,
+)
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.diffusion.times import UniformTimes
@@ -27,7 +34,7 @@ from mutoscope.recipes.parents import (
 )
 from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples
 from mutoscope.stages.key_frames import KeyFrames
-from mutoscope.training.recipe import Run
+from mutoscope.training.recipe import WITHOUT_SAYING, Run
 from mutoscope.types import Batch
 
 NUM_FRAMES = 16
@@ -105,14 +112,17 @@ class AutoencoderTask:
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserTask:
-    """Trains the U-Net: on stills, or, started from an earlier run of it, on clips and stills.
+    """Trains the U-Net, on stills or on clips and stills.
 
-    What it starts from is its third parent, an image model or a video model.
+    Where it has a third parent, an image model or a video model, it starts from that.
 
     Attributes:
         widths, layers, attention_levels, heads: Of the `VideoUNet`.
         process: The noise law.
         time_shift: See `UniformTimes`.
+        thing_weight: See `KeyFrames`; of no effect on one's own videos.
+        piece: Side, in latent cells, of the pieces that three of four batches of stills are cut
+            to; 0 leaves all whole. Nobody cuts one's own videos.
         images: Stills in the cache.
         clips: Clips in the cache; 0 trains text-to-image.
         images_per_clip: Stills appended to each clip (M; LaVie: 4); 0 trains on clips alone.
@@ -129,6 +139,8 @@ class DenoiserTask:
     heads: tuple[int, ...] = (4, 4, 4)
     process: VariancePreserving = LAW
     time_shift: float = 1.0
+    thing_weight: float = field(default=1.0, metadata=WITHOUT_SAYING)
+    piece: int = field(default=0, metadata=WITHOUT_SAYING)
     images: int = 60_000
     clips: int = 0
     images_per_clip: int = 4
@@ -163,9 +175,9 @@ class DenoiserTask:
         network = self.network(
             channels=codec.channels, text_width=text.model.config.hidden_size, temporal=temporal
         )
-        if temporal:
-            (start,) = (parents[name] for name in parents if name not in ("autoencoder", "text"))
+        for start in (parents[name] for name in parents if name not in ("autoencoder", "text")):
             begin_from(load_unet(start), network)
+        if temporal:
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
         stage = KeyFrames(
@@ -173,6 +185,7 @@ class DenoiserTask:
             self.process,
             text,
             image_weight=self.image_weight,
+            thing_weight=self.thing_weight,
             times=UniformTimes(shift=self.time_shift),
         )
         frames = NUM_FRAMES if temporal else 1
@@ -198,8 +211,12 @@ class DenoiserTask:
 
     def _batches(self, data: Path | None, codec: LatentCodec, work: Path) -> Callable[[int], Batch]:
         if not self.clips:
-            stills = latent_cache(self._stills(data), codec, work)
-            return LatentBatches(stills, self.batch_size, self.seed)
+            cache = latent_cache(self._stills(data), codec, work)
+            whole = LatentBatches(cache, self.batch_size, self.seed)
+            if not self.piece or data is not None:
+                return whole
+            others = replace(whole, seed=self.seed + 1)
+            return every_fourth(whole, PieceBatches(others, self.piece, others.seed))
         clips = latent_cache(self._clips(data), codec, work)
         if not self.images_per_clip:
             return LatentBatches(clips, self.batch_size, self.seed)
@@ -221,7 +238,7 @@ class DenoiserTask:
 
 def begin_from(start: VideoUNet, network: VideoUNet) -> None:
     """Gives `network` the weights of `start`, inflated if that is an image model."""
-    if start.config["temporal"]:
+    if start.config["temporal"] == network.config["temporal"]:
         network.load_state_dict(start.state_dict())
     else:
         inflate(start.state_dict(), network)

@@ -24,6 +24,10 @@ class KeyFrames(TextStage):
         text: The text encoder; frozen.
         text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
         image_weight: The weight alpha of the image loss (the paper gives no value).
+        thing_weight: Weight of the error at places that show a thing, if the batch says which
+            do; other places have 1. Things are a small part of a frame, and the one that words
+            say most about. Anything but 1 also makes the model draw things too gladly, so a run
+            that weighs them is followed by one that does not.
         times: How the times of a training batch are drawn.
     """
 
@@ -35,10 +39,12 @@ class KeyFrames(TextStage):
         *,
         text_dropout: float = 0.1,
         image_weight: float = 1.0,
+        thing_weight: float = 1.0,
         times: TimeDraw = EVEN_TIMES,
     ) -> None:
         super().__init__(network, process, text, text_dropout=text_dropout, times=times)
         self.image_weight = image_weight
+        self.thing_weight = thing_weight
 
     def clean(self, batch: Batch) -> Latents:
         assert batch.latents is not None
@@ -68,6 +74,7 @@ class KeyFrames(TextStage):
 
     def reduce(self, error: Tensor, batch: Batch) -> Loss:
         """`L_V + alpha L_I` (LaVie §4.1, Eq. 4); on stills alone, their mean."""
+        error = error * self._weights(batch)
         if batch.image_latents is None:
             return Loss(error.mean(), {})
         images = batch.image_latents.shape[2]
@@ -75,3 +82,12 @@ class KeyFrames(TextStage):
         return Loss(
             video + self.image_weight * image, {"video": video.detach(), "image": image.detach()}
         )
+
+    def _weights(self, batch: Batch) -> Tensor:
+        """The weight of each place, B 1 F H W; a single 1 where no place counts for more."""
+        names = ("things", "image_things")
+        masks = [batch.labels[name] for name in names if name in batch.labels]
+        if not masks or self.thing_weight == 1:
+            return torch.ones(())
+        things = torch.cat(masks, dim=1)[:, None].float()
+        return 1 + (self.thing_weight - 1) * things

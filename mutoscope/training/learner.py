@@ -82,7 +82,7 @@ class Learner:
                 f"{recipe.name!r} has nothing to train: no parameter of its modules "
                 f"{sorted(self.modules)} has requires_grad. Unfreeze what shall be trained."
             )
-        self.optimizer = recipe.optimizer.build(self.parameters)
+        self.optimizers = recipe.optimizer.build(self.parameters)
         self.average = Average(self.parameters, decay=recipe.ema)
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.step = 0
@@ -105,8 +105,9 @@ class Learner:
             clipping; with accumulation, means over the batches.
         """
         lr = self.recipe.optimizer.lr * self.recipe.schedule.factor(self.step, progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
         reports, samples = [], 0
         for batch in islice(batches, self.recipe.accumulate):
             reports.append(self._accumulate(batch))
@@ -114,8 +115,9 @@ class Learner:
         norm = self.accelerator.clip_grad_norm_(
             self.parameters.values(), self.recipe.optimizer.clip
         )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         self.average.update()
         self.step += 1
         # Batches may differ in what they report: stills, for one, have no motion.
@@ -190,12 +192,22 @@ class Learner:
             )
         self._draws_checked = True
 
+    def _optimizer_states(self) -> dict[nn.Parameter, dict[str, Tensor]]:
+        """What an optimizer remembers of each parameter: the dictionaries themselves."""
+        return {
+            parameter: optimizer.state[parameter]
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+
     def checkpoint(self, elapsed: float) -> Checkpoint:
         """The run as it stands between two steps; `elapsed` are its seconds so far."""
+        moving = self._optimizer_states()
         states = {
             f"{name}/{key}": value
             for name, parameter in self.parameters.items()
-            for key, value in self.optimizer.state[parameter].items()
+            for key, value in moving[parameter].items()
         }
         return Checkpoint(
             step=self.step,
@@ -222,13 +234,14 @@ class Learner:
             held[name].copy_(value)
         for name, value in checkpoint.average.items():
             self.average.weights[name].copy_(value)
+        moving = self._optimizer_states()
         for key, value in checkpoint.optimizer.items():
             name, _, kind = key.rpartition("/")
             parameter = self.parameters[name]
             # The fused optimizer walks memory, so its tensors need the parameter's own layout.
             like = parameter if value.shape == parameter.shape and value.ndim else None
             fresh = torch.empty_like(like if like is not None else value, device=parameter.device)
-            self.optimizer.state[parameter][kind] = fresh.detach().copy_(value)
+            moving[parameter][kind] = fresh.detach().copy_(value)
         self.generator.set_state(checkpoint.generator)
         self.step = self.average.updates = checkpoint.step
 

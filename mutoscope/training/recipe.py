@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import nn
 
 from mutoscope.errors import RequestError
-from mutoscope.training.optim import AdamW, Schedule
+from mutoscope.training.optim import AdamW, Muon, Schedule
 from mutoscope.types import Batch, Objective
 
 Modules = Mapping[str, nn.Module]
@@ -96,7 +96,7 @@ class Recipe:
     steps: int
     accumulate: int = 1
     parts: int = field(default=1, metadata=WITHOUT_SAYING)
-    optimizer: AdamW
+    optimizer: AdamW | Muon
     schedule: Schedule = field(default_factory=Schedule)
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"

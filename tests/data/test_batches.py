@@ -1,5 +1,6 @@
 """Batches by number: every clip once an epoch, the same batch for the same number."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from mutoscope.data.batches import (
     AlikeBatches,
     JointBatches,
     LatentBatches,
+    PieceBatches,
     RenderedBatches,
     every_fourth,
     shuffled,
@@ -22,6 +24,7 @@ from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Batch
 from mutoscope.video.frames import to_floats
 from mutoscope.world import factors as world
+from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
 from mutoscope.world.splits import held_out
 
@@ -190,3 +193,69 @@ def test_every_fourth_batch_is_of_the_other_kind_and_none_is_left_out() -> None:
     assert [batches(number).captions[0] for number in range(8)] == [
         *("clip 0", "clip 1", "clip 2", "still 0", "clip 3", "clip 4", "clip 5", "still 1"),
     ]
+
+
+def test_batches_say_which_cells_show_a_thing(caches: list[LatentCache]) -> None:
+    clips, stills = caches
+    batch = JointBatches(clips, stills, batch_size=2, images_per_clip=3, seed=1)(0)
+    things, image_things = batch.labels["things"], batch.labels["image_things"]
+    assert batch.latents is not None
+    assert batch.image_latents is not None
+    assert things.shape == (2, *batch.latents.shape[2:])
+    assert image_things.shape == (2, *batch.image_latents.shape[2:])
+    assert things.any(dim=(2, 3)).float().mean() > 0.9
+    assert float(things.float().mean()) < 0.5
+    members = shuffled(11, 6, 0, seed=2)
+    for place, member in enumerate(members):
+        truth = stills.source.things(member, (image_things.shape[-2], image_things.shape[-1]))
+        assert truth is not None
+        assert image_things[divmod(place, 3)].tolist() == truth[0].tolist()
+
+
+def test_things_lie_where_they_are_drawn() -> None:
+    """Cells said to show a thing differ from the same scene without it; most others do not."""
+    source = WorldSource(count=8, kind="image", num_frames=1, height=80, width=128)
+    for index in range(8):
+        scene = source.scene(index)
+        bare = replace(scene, things=())
+        change = np.abs(
+            source.clip(index)[0].astype(int)
+            - render(bare, num_frames=1, fps=8.0, height=80, width=128)
+        ).max(axis=(0, 3))
+        changed = change.reshape(10, 8, 16, 8).max(axis=(1, 3)) > 24
+        things = source.things(index, (10, 16))[0]
+        assert changed[things].mean() > 0.8
+        assert changed[~things].mean() < 0.3
+
+
+def test_pieces_hold_a_thing_and_fit_their_clip(caches: list[LatentCache]) -> None:
+    whole = LatentBatches(caches[1], batch_size=4, seed=3)
+    pieces = PieceBatches(whole, side=2, seed=1)
+    for number in range(6):
+        piece, frame = pieces(number), whole(number)
+        assert piece.captions == frame.captions
+        assert piece.latents is not None
+        assert frame.latents is not None
+        assert piece.latents.shape == (4, 4, 1, 2, 2)
+        assert pieces(number).latents is not None
+        assert torch.equal(piece.latents, pieces(number).latents)  # type: ignore[arg-type]
+        for row in range(4):
+            if frame.labels["things"][row].any():
+                assert piece.labels["things"][row].any()
+            height, width = frame.latents.shape[-2:]
+            found = [
+                torch.equal(frame.latents[row, ..., y : y + 2, x : x + 2], piece.latents[row])
+                for y in range(height - 1)
+                for x in range(width - 1)
+            ]
+            assert any(found)
+
+
+def test_pieces_of_footage_lie_anywhere() -> None:
+    latents = torch.arange(60.0).reshape(1, 1, 1, 6, 10).expand(5, 1, 1, 6, 10)
+    footage = Batch(captions=("a",) * 5, latents=latents)
+    batch = PieceBatches(lambda _: footage, side=4, seed=0)(0)
+    assert batch.labels == {}
+    assert batch.latents is not None
+    assert batch.latents.shape == (5, 1, 1, 4, 4)
+    assert len(batch.latents.flatten(1).unique(dim=0)) > 1

@@ -68,6 +68,15 @@ def small_chain() -> dict[str, Recipe]:
         "image": DenoiserTask(
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2
         ),
+        "pieces": DenoiserTask(
+            widths=(16, 32, 32),
+            heads=(1, 1, 1),
+            images=6,
+            batch_size=2,
+            samples=2,
+            thing_weight=5.0,
+            piece=8,
+        ),
         "joint": DenoiserTask(
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
         ),

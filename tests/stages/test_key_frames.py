@@ -71,6 +71,25 @@ def test_the_joint_loss_weighs_images_by_alpha(stage: KeyFrames) -> None:
     )
 
 
+def test_things_weigh_as_told_in_clips_and_in_images(stage: KeyFrames) -> None:
+    """Against the same error without weights: what is added is 2 x the error on the things."""
+    batch = joint_batch()
+    draw = torch.Generator().manual_seed(5)
+    things = torch.rand(2, 3, 8, 12, generator=draw) < 0.3
+    image_things = torch.rand(2, 2, 8, 12, generator=draw) < 0.3
+    labels = {"things": things, "image_things": image_things}
+    heavy = KeyFrames(stage.network, stage.process, stage.text, thing_weight=3.0)
+    error = torch.rand(2, 4, 5, 8, 12, generator=draw)
+    plain = stage.reduce(error, batch)
+    for other in (stage.reduce(error, replace(batch, labels=labels)), heavy.reduce(error, batch)):
+        assert torch.equal(other.value, plain.value)
+    weighed = heavy.reduce(error, replace(batch, labels=labels))
+    more = (error[:, :, :3] * things[:, None]).mean() + (
+        error[:, :, 3:] * image_things[:, None]
+    ).mean()
+    torch.testing.assert_close(weighed.value, plain.value + 2 * more)
+
+
 def test_appended_images_have_their_own_captions(stage: KeyFrames) -> None:
     """Another caption of one image changes the prediction of that image alone."""
     batch = joint_batch()

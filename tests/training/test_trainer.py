@@ -19,7 +19,7 @@ from mutoscope.errors import Cancelled, RequestError, TrainingError
 from mutoscope.training import learner
 from mutoscope.training.initialise import from_seed
 from mutoscope.training.learner import accelerator_for
-from mutoscope.training.optim import AdamW, Schedule
+from mutoscope.training.optim import AdamW, Muon, Schedule
 from mutoscope.training.provenance import read_provenance
 from mutoscope.training.recipe import Recipe, Run
 from mutoscope.training.trainer import reproduce, train
@@ -310,11 +310,14 @@ class StoppedTask(TinyTask):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_asked_to_stop_it_saves_and_goes_on_later(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), Muon(lr=1e-2)], ids=["adamw", "muon"])
+def test_asked_to_stop_it_saves_and_goes_on_later(
+    tmp_path: Path, name: str, optimizer: AdamW | Muon
+) -> None:
     number = signal.Signals[name]
     handler = signal.getsignal(number)
     task = StoppedTask(number=number, marker=tmp_path / "asked")
-    recipe = tiny_recipe(task=task, save_every=100)
+    recipe = tiny_recipe(task=task, save_every=100, optimizer=optimizer)
     with pytest.raises(
         Cancelled, match=r"was stopped after step 1[0-3], which is saved in .*go on"
     ):
