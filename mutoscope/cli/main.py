@@ -25,6 +25,10 @@ for command in (generate, replay, inspect, train, evaluate):
     app.command()(command)
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_OUT_OF_MEMORY = (
+    "there is not enough memory for this. Ask for fewer frames or a smaller size, give training a "
+    "smaller batch, close other programs, or use --device cpu, which has the machine's own memory."
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -58,11 +62,24 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(_OUT_OF_MEMORY, 1)
     except TyperException as error:
         return _fail(f"{error.format_message()} (see mutoscope --help)", error.exit_code)
     if code == _INTERRUPTED:
         return _fail("stopped by Ctrl-C; nothing half-finished was left behind.", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch has a class for it on accelerators, and on a CPU only words."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _fail(message: str, code: int) -> int:

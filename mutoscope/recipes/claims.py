@@ -16,7 +16,7 @@ alone forgets what it knew from images; tuned on images and clips jointly it doe
   `video-only` forgets and `joint` does not. That `joint` pays no price in motion is claimed if its
   interval overlaps that of `video-only`.
 
-Command: `python -m mutoscope.recipes.claims RUNS`, after `mutoscope train mini:image --out RUNS`.
+Command: `python -m mutoscope.recipes.claims RUNS`, after `mutoscope train mini:pieces --out RUNS`.
 """
 
 import json
@@ -32,7 +32,7 @@ from mutoscope.metrics.accuracy import Estimate, accuracy
 from mutoscope.nn.temporal import inflate
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
-from mutoscope.recipes.parents import load_unet, world_samples
+from mutoscope.recipes.parents import load_unet, start_of, world_samples
 from mutoscope.recipes.samples import WorldSamples, scenes_of_one_concept, scenes_to_test
 from mutoscope.recipes.tasks import DenoiserTask
 from mutoscope.training.recipe import Recipe
@@ -100,7 +100,9 @@ def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, Estimate]]:
     task = mini.joint().task
     assert isinstance(task, DenoiserTask)
     samples = world_samples(parents, task.process, device="cpu", num_frames=16, count=PROMPTS)
-    image = load_unet(parents["image"])
+    start = start_of(parents)
+    assert start is not None
+    image = load_unet(start)
     inflated = task.network(
         channels=image.config.in_channels,
         text_width=image.config.cross_attention_dim,

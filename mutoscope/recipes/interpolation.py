@@ -26,6 +26,7 @@ from mutoscope.recipes.parents import (
     load_text,
     load_unet,
     save,
+    text_of,
 )
 from mutoscope.recipes.samples import SIZE
 from mutoscope.recipes.tasks import LAW, NUM_FRAMES
@@ -67,7 +68,7 @@ class InterpolationTask:
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
         codec = load_codec(parents["autoencoder"], device)
-        text = load_text(parents["text"], device)
+        text = load_text(text_of(parents), device)
         network = widen(load_unet(parents["lavie"]), in_channels=2 * codec.channels)
         network.to(device).to(memory_format=torch.channels_last)
         source = self._source(data)

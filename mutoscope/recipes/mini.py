@@ -56,6 +56,23 @@ def text() -> Recipe:
     )
 
 
+def words() -> Recipe:
+    """The text encoder gone on with, until words that say little of a clip are told apart too."""
+    return Recipe(
+        name="words",
+        task=TextTask(),
+        parents=(oracle(), text()),
+        steps=2_500,
+        optimizer=AdamW(lr=1e-3, weight_decay=0.05),
+        schedule=Schedule(warmup=100, decay=0.9, shape="cosine"),
+        ema=0.995,
+        precision="bf16",
+        seed=1,
+        evaluate_every=500,
+        save_every=250,
+    )
+
+
 def image() -> Recipe:
     """The text-to-image U-Net."""
     return Recipe(
@@ -96,7 +113,7 @@ def joint() -> Recipe:
     return Recipe(
         name="joint",
         task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0, thing_weight=3.0),
-        parents=(autoencoder(), text(), pieces()),
+        parents=(autoencoder(), words(), pieces()),
         steps=30_000,
         optimizer=Muon(lr=1e-3),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),
@@ -109,14 +126,14 @@ def joint() -> Recipe:
 
 
 def lavie() -> Recipe:
-    """LaVie's base model: the joint training gone on with, in smaller steps."""
+    """LaVie's base model: the joint training gone on with, in smaller steps, all places alike."""
     return Recipe(
         name="lavie",
         task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0, seed=5),
-        parents=(autoencoder(), text(), joint()),
+        parents=(autoencoder(), words(), joint()),
         steps=60_000,
-        optimizer=AdamW(lr=5e-4),
-        schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
+        optimizer=Muon(lr=7e-4),
+        schedule=Schedule(warmup=100, decay=0.7, shape="cosine"),
         ema=0.9995,
         precision="bf16",
         parts=2,
@@ -131,7 +148,7 @@ def interpolation() -> Recipe:
     return Recipe(
         name="interpolation",
         task=InterpolationTask(),
-        parents=(autoencoder(), text(), lavie()),
+        parents=(autoencoder(), words(), lavie()),
         steps=8_000,
         optimizer=AdamW(lr=5e-4),
         schedule=Schedule(warmup=100, decay=0.3, shape="cosine"),

@@ -19,6 +19,8 @@ from mutoscope.recipes.samples import CaptionSamples, WorldSamples
 from mutoscope.systems.load import quietly
 
 FPS = 8.0
+TEXTS = ("words", "text")
+"""Runs that leave a text encoder, the last first."""
 
 
 def world_samples(
@@ -33,7 +35,7 @@ def world_samples(
     oracle = load_oracle()
     if oracle is not None:
         oracle.to(device)
-    codec, text = load_codec(parents["autoencoder"], device), load_text(parents["text"], device)
+    codec, text = load_codec(parents["autoencoder"], device), load_text(text_of(parents), device)
     return WorldSamples(CaptionSamples(process, text, codec, num_frames), oracle, FPS, count)
 
 
@@ -42,6 +44,17 @@ def latent_cache(source: ClipSource, encoder: Encoder, work: Path) -> LatentCach
     # Starting processes takes longer than making a few clips.
     processes = (os.cpu_count() or 1) if len(source) > 1000 else 1
     return LatentCache(work / "cache", source, encoder, processes=processes)
+
+
+def text_of(parents: Mapping[str, Path]) -> Path:
+    """The folder of the parent that is a text encoder."""
+    return next(parents[name] for name in TEXTS if name in parents)
+
+
+def start_of(parents: Mapping[str, Path]) -> Path | None:
+    """The folder of the parent that is a denoiser to start from, if there is one."""
+    others = ("autoencoder", *TEXTS)
+    return next((folder for name, folder in parents.items() if name not in others), None)
 
 
 def load_unet(folder: Path) -> VideoUNet:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
@@ -13,13 +13,15 @@ from mutoscope.data.batches import AlikeBatches, RenderedBatches, every_fourth
 from mutoscope.data.sources import WorldSource
 from mutoscope.encoding.text import Contrast, LockedContrast, TextEncoder, train_tokenizer
 from mutoscope.metrics.oracle import Oracle, OracleReading
-from mutoscope.recipes.parents import latent_cache, load_reader, save
+from mutoscope.recipes.parents import latent_cache, load_reader, load_text, save
 from mutoscope.recipes.samples import OracleSamples, TextSamples
 from mutoscope.training.recipe import Run
 from mutoscope.world.factors import LEVELS
 from mutoscope.world.grammar import caption
 from mutoscope.world.labels import labels
 from mutoscope.world.scene import draw_scene
+
+ATTENTION = "eager"  # in bf16 on a CPU twice as fast as the fused one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,8 @@ class OracleTask:
 class TextTask:
     """Trains a tokenizer on the grammar, and a CLIP text encoder on what the oracle sees in clips.
 
+    With a parent "text", an earlier run of it, both are taken from there, and training goes on.
+
     Attributes:
         width, layers, heads: Of the text encoder.
         max_tokens: Longest prompt.
@@ -86,7 +90,7 @@ class TextTask:
     batch_size: int = 128
     seed: int = 3
     samples: int = field(default=256, compare=False)
-    probes: int = field(default=4000, compare=False)
+    probes: int = field(default=12_000, compare=False)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer, of captions of clips and of stills."""
@@ -103,10 +107,17 @@ class TextTask:
     def prepare(
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
-        tokenizer = self.tokenizer()
         oracle = load_reader(parents["oracle"], device)
-        text = TextEncoder(self._network(tokenizer).to(device), tokenizer)
         head = Contrast(self.width, oracle.features, 128)
+        if "text" in parents:
+            start = load_text(parents["text"], device)
+            tokenizer, model = start.tokenizer, start.model.train().requires_grad_(True)
+            model.set_attn_implementation(ATTENTION)
+            head.load_state_dict(load_file(parents["text"] / "contrast.safetensors"))
+        else:
+            tokenizer = self.tokenizer()
+            model = self._network(tokenizer).to(device)
+        text = TextEncoder(model, tokenizer)
         first = self.seed * 10**9
         clips = self._alike(
             WorldSource(count=self.clips, kind="video", num_frames=8, fps=4.0, first_seed=first),
@@ -157,6 +168,6 @@ class TextTask:
                 bos_token_id=tokenizer.bos_token_id,
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
-                attn_implementation="eager",  # in bf16 on a CPU twice as fast as the fused one
+                attn_implementation=ATTENTION,
             )
         )

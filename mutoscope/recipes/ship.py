@@ -24,16 +24,18 @@ from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import claim
 from mutoscope.world.grammar import VOCABULARY
 
-# Run -> what it leaves, and where that lies in the package; what systems share is stored once.
+# Run -> what it leaves, and where that lies in the package; what systems share is stored once. Of
+# runs with one place each goes on from the one before; the last that is finished is shipped.
+_TEXT = {
+    "text_encoder": "text_encoder",
+    "tokenizer": "tokenizer",
+    "contrast.safetensors": "contrast.safetensors",
+}
 PLACES: dict[str, dict[str, str]] = {
     "autoencoder": {"vae": "vae"},
-    "text": {
-        "text_encoder": "text_encoder",
-        "tokenizer": "tokenizer",
-        "contrast.safetensors": "contrast.safetensors",
-    },
+    "text": _TEXT,
+    "words": _TEXT,
     "oracle": {"oracle": "oracle"},
-    # Each goes on from the one before; the last that is finished is shipped.
     "joint": {"base": "lavie/base", "scheduler": "lavie/scheduler"},
     "lavie": {"base": "lavie/base", "scheduler": "lavie/scheduler"},
 }

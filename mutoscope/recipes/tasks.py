@@ -30,6 +30,8 @@ from mutoscope.recipes.parents import (
     load_text,
     load_unet,
     save,
+    start_of,
+    text_of,
     world_samples,
 )
 from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples
@@ -170,12 +172,13 @@ class DenoiserTask:
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
         codec = load_codec(parents["autoencoder"], device)
-        text = load_text(parents["text"], device)
+        text = load_text(text_of(parents), device)
         temporal = self.clips > 0
         network = self.network(
             channels=codec.channels, text_width=text.model.config.hidden_size, temporal=temporal
         )
-        for start in (parents[name] for name in parents if name not in ("autoencoder", "text")):
+        start = start_of(parents)
+        if start is not None:
             begin_from(load_unet(start), network)
         if temporal:
             for name, parameter in network.named_parameters():

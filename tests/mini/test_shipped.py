@@ -59,17 +59,17 @@ def test_the_chain_has_no_gap() -> None:
         assert len(record(name)["first_losses"]) == 50  # type: ignore[arg-type]
 
 
-# What takes seconds; `python -m mutoscope.recipes.again RUNS` does fifty steps of every recipe.
+# What takes seconds and starts from nothing that is not shipped; `python -m mutoscope.recipes.again
+# RUNS` does fifty steps of every recipe, on the runs that led to what is shipped.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps", "tolerance"),
-    [("autoencoder", 50, 2e-3), ("oracle", 6, 2e-3), ("image", 10, 2e-2)],
+    [("autoencoder", 50, 2e-3), ("oracle", 6, 2e-3)],
 )
 def test_first_losses_come_out_again(
     name: str, steps: int, tolerance: float, tmp_path: Path
 ) -> None:
-    """Threads add in another order than in the recorded run, parents are shipped in half
-    precision, and not every machine trains in bf16."""
+    """Threads add in another order than in the recorded run."""
     unpack(SHIPPED, tmp_path)
     recipe = recipes()[name]
     parents = {parent.name: tmp_path / parent.name / "model" for parent in recipe.parents}

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +64,16 @@ def small_chain() -> dict[str, Recipe]:
             samples=4,
             probes=64,
         ),
+        "words": TextTask(
+            width=32,
+            layers=1,
+            captions=200,
+            clips=8,
+            stills=8,
+            batch_size=4,
+            samples=4,
+            probes=64,
+        ),
         "image": DenoiserTask(
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2
         ),
@@ -118,20 +127,43 @@ def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
 
 def test_the_last_run_starts_from_the_one_before(runs: Path) -> None:
     task = small_chain()["lavie"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "joint")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "joint")}
     network = task.prepare(parents, None, "cpu", runs / "work").objective.modules()["network"]
     file = runs / "joint" / "model" / "base" / "diffusion_pytorch_model.safetensors"
     for name, weight in load_file(file).items():
         assert torch.equal(network.state_dict()[name], weight)
 
 
+def test_the_last_text_encoder_starts_from_the_first(runs: Path) -> None:
+    task = small_chain()["words"].task
+    parents = {name: runs / name / "model" for name in ("oracle", "text")}
+    modules = task.prepare(parents, None, "cpu", runs / "work").objective.modules()
+    for name, folder in (("text_encoder", "text_encoder/model"), ("head", "contrast")):
+        start = load_file(runs / "text" / "model" / f"{folder}.safetensors")
+        ours = modules[name].state_dict()
+        assert all(torch.equal(ours[key], value) for key, value in start.items())
+        assert all(weight.requires_grad for weight in modules[name].parameters())
+
+
+def test_pieces_go_on_from_the_image_model_in_pieces_and_whole(runs: Path) -> None:
+    task = small_chain()["pieces"].task
+    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "image")}
+    run = task.prepare(parents, None, "cpu", runs / "work")
+    start = load_file(runs / "image" / "model" / "base" / "diffusion_pytorch_model.safetensors")
+    weights = run.objective.modules()["network"].state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in start.items())
+    latents = [run.batches(number).latents for number in range(4)]
+    shapes = [None if each is None else tuple(each.shape[-2:]) for each in latents]
+    assert shapes == [(8, 8)] * 3 + [(10, 16)]
+
+
 def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
     task = small_chain()["joint"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "image")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "pieces")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     network = run.objective.modules()["network"]
     with safe_open(
-        runs / "image" / "model" / "base" / "diffusion_pytorch_model.safetensors", "pt"
+        runs / "pieces" / "model" / "base" / "diffusion_pytorch_model.safetensors", "pt"
     ) as file:
         for name in file.keys():  # noqa: SIM118 (not a dict)
             torch.testing.assert_close(network.state_dict()[name], file.get_tensor(name))
@@ -143,7 +175,7 @@ def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
 
 def test_the_interpolation_starts_from_the_video_model_and_sees_windows(runs: Path) -> None:
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "lavie")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "lavie")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     weights = run.objective.modules()["network"].state_dict()
     base = load_file(runs / "lavie" / "model" / "base" / "diffusion_pytorch_model.safetensors")
@@ -175,7 +207,7 @@ def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:
     write_video(videos / "one.mp4", clip, 32.0, {})
     (videos / "one.txt").write_text("something that moves")
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "lavie")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "lavie")}
     run = task.prepare(parents, videos, "cpu", tmp_path / "work")
     batch = run.batches(0)
     assert batch.latents is not None
@@ -227,7 +259,7 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         found[header["recipe"]] = header
         assert header["recipe_hash"] == recipes[header["recipe"]].hash()
         assert header["steps"] == "2"
-    assert set(found) == {"autoencoder", "text", "oracle", "lavie"}
+    assert set(found) == {"autoencoder", "words", "oracle", "lavie"}
     for part in ("vae", "text_encoder", "tokenizer"):
         (tmp_path / "mini" / part).rename(tmp_path / "mini" / "lavie" / part)
     video = load(tmp_path / "mini" / "lavie")("a red star drifts left over the sea", steps=2)
@@ -242,13 +274,13 @@ def test_shipped_models_unpack_as_finished_runs(
         monkeypatch.setattr(mini, name, lambda recipe=recipe: recipe)
     ship(runs, tmp_path / "mini")
     unpack(tmp_path / "mini", tmp_path / "runs")
-    shutil.rmtree(tmp_path / "runs" / "lavie")
-    parents = {name: tmp_path / "runs" / name / "model" for name in ("autoencoder", "text")}
+    names = ("autoencoder", "words", "lavie")
+    parents = {name: tmp_path / "runs" / name / "model" for name in names}
     before = {name: file_hashes(folder) for name, folder in parents.items()}
-    train(recipes["image"], tmp_path / "runs")
+    train(recipes["interpolation"], tmp_path / "runs")
     assert {name: file_hashes(folder) for name, folder in parents.items()} == before
-    assert not (tmp_path / "runs" / "text" / "checkpoints").exists()
-    image = read_provenance(tmp_path / "runs" / "image" / "model")
-    assert image.parents["text"] == Ancestor(recipes["text"].hash(), 2)
+    assert not (tmp_path / "runs" / "lavie" / "checkpoints").exists()
+    last = read_provenance(tmp_path / "runs" / "interpolation" / "model")
+    assert last.parents["words"] == Ancestor(recipes["words"].hash(), 2)
     with pytest.raises(RequestError, match="exists already"):
         unpack(tmp_path / "mini", tmp_path / "runs")
