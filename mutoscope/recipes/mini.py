@@ -134,7 +134,7 @@ def lavie() -> Recipe:
         steps=60_000,
         optimizer=Muon(lr=7e-4),
         schedule=Schedule(warmup=100, decay=0.7, shape="cosine"),
-        ema=0.9995,
+        ema=0.999,
         precision="bf16",
         parts=2,
         seed=1,
