@@ -94,12 +94,12 @@ def denoise(
         latents = noise * getattr(solver, "init_noise_sigma", 1.0)
         total = len(solver.timesteps)
         for done, now in enumerate(solver.timesteps, start=1):
-            seen = _pinned(rescale(latents, now), condition).repeat(len(branches), 1, 1, 1, 1)
+            seen = pinned(rescale(latents, now), condition).repeat(len(branches), 1, 1, 1, 1)
             time = now.to(torch.float32).expand(len(seen))
             predictions = predict(seen, time, told).chunk(len(branches))
             prediction = guidance.combine(predictions, condition)
             (latents, *_) = solver.step(prediction, now, latents, **extra)
-            latents = _pinned(latents, condition)
+            latents = pinned(latents, condition)
             if on_step is not None:
                 on_step(done, total, latents)
     # Copied outside inference mode: an ordinary tensor, which may go on into training.
@@ -129,7 +129,7 @@ def draw_noise(shape: tuple[int, ...], generators: Sequence[Generator]) -> Laten
     )
 
 
-def _pinned(latents: Tensor, condition: Told) -> Tensor:
+def pinned(latents: Latents, condition: Told) -> Latents:
     """The latents with every known frame in its place."""
     if condition.frames is None or condition.frame_mask is None:
         return latents

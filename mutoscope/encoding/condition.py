@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
@@ -27,6 +27,7 @@ class Condition:
         null_mask: Their mask; they may be padded to another length than `text`.
         frames: Scaled latents on the grid of the sample, where some of its frames are known.
         frame_mask: True where a frame is known; only these are ever read from `frames`.
+        noise_level: How noisy the small video beside is, for networks that enlarge; 0 is clean.
         beside: Companions by name, scaled latents that a stage lays beside the noisy ones on the
             channel axis: the key frames between which it fills in, a small video to enlarge. Each
             has a row per sample, and else the grid that its stage asks for.
@@ -42,6 +43,7 @@ class Condition:
     null_mask: Bool[Tensor, "B *M N"]
     frames: Latents | None = None
     frame_mask: Bool[Tensor, "B F"] | None = None
+    noise_level: Int[Tensor, "B"] | None = None
     beside: Mapping[str, Float[Tensor, "B _ _ _ _"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,6 +70,17 @@ class Condition:
             self,
             **{name: each.to(device) for name, each in self._tensors().items()},
             beside={name: each.to(device) for name, each in self.beside.items()},
+        )
+
+    def crop(self, rows: slice, columns: slice) -> "Condition":
+        """The condition for those latent cells alone: frames and companions are cut.
+
+        Companions lie on the grid of the sample (cells), whatever their number of frames.
+        """
+        return replace(
+            self,
+            frames=None if self.frames is None else self.frames[..., rows, columns],
+            beside={name: each[..., rows, columns] for name, each in self.beside.items()},
         )
 
     def without(self, *names: str) -> "Condition":
@@ -113,8 +126,8 @@ class Condition:
         """One condition for all samples of `parts`, in order; texts padded to the longest.
 
         Raises:
-            RequestError: There are none, or they differ in whether they have known frames, or in
-                the names of their companions.
+            RequestError: There are none, or they differ in whether they have known frames or a
+                noise level, or in the names of their companions.
         """
         if not parts:
             raise RequestError(
@@ -124,6 +137,11 @@ class Condition:
             raise RequestError(
                 "conditions with and without known frames cannot be stacked: all have frames or "
                 "none has. Give the others frames too, with a frame_mask that is False."
+            )
+        if len({part.noise_level is None for part in parts}) > 1:
+            raise RequestError(
+                "conditions with and without a noise level cannot be stacked: all have one or none "
+                "has. Give 0 to those whose companion is clean."
             )
         names = [sorted(part.beside) for part in parts]
         if any(each != names[0] for each in names):
@@ -135,6 +153,7 @@ class Condition:
         null_text, null_mask = _joined([(part.null_text, part.null_mask) for part in parts])
         frames = [part.frames for part in parts if part.frames is not None]
         masks = [part.frame_mask for part in parts if part.frame_mask is not None]
+        levels = [part.noise_level for part in parts if part.noise_level is not None]
         return cls(
             text=text,
             text_mask=text_mask,
@@ -142,6 +161,7 @@ class Condition:
             null_mask=null_mask,
             frames=torch.cat(frames) if frames else None,
             frame_mask=torch.cat(masks) if masks else None,
+            noise_level=torch.cat(levels) if levels else None,
             beside={name: torch.cat([part.beside[name] for part in parts]) for name in names[0]},
         )
 

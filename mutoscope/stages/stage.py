@@ -7,7 +7,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Generator, Tensor, nn
 
-from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise
+from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise, pinned
 from mutoscope.diffusion.guidance import Guidance
 from mutoscope.diffusion.process import Process
 from mutoscope.diffusion.times import TimeDraw, UniformTimes
@@ -62,15 +62,20 @@ class Stage(ABC):
     def loss(self, batch: Batch, generator: Generator) -> Loss:
         """Squared error of the prediction at one random time per batch row.
 
+        Frames that the condition says are known are shown clean, as in sampling, and count nothing.
+
         Source: LaVie (arXiv 2309.15103) §4.1, Eq. 3.
         """
         clean = self.clean(batch)
         condition = self.condition_for_training(batch, generator)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         time = self.times.draw(clean.shape[0], generator).to(clean.device)
-        noisy = self.process.add_noise(clean, noise, time)
+        noisy = pinned(self.process.add_noise(clean, noise, time), condition)
         error = self.predict(noisy, time, condition) - self.process.target(clean, noise, time)
         weight = self.process.weight(time).view(-1, 1, 1, 1, 1)
+        if condition.frame_mask is not None:
+            unknown = 1 - condition.frame_mask.float()
+            weight = weight * (unknown / unknown.mean())[:, None, :, None, None]
         return self.reduce(weight * error.float().square(), batch)
 
     def sample(

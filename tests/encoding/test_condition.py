@@ -1,5 +1,7 @@
 """What a denoiser is told: leaving out, dropping at random, stacking."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Generator
@@ -169,8 +171,30 @@ def test_stack_joins_companions_in_order() -> None:
     assert torch.equal(both.beside["keys"][1:], second.beside["keys"])
 
 
+def test_crop_cuts_what_lies_on_cells_and_nothing_else() -> None:
+    told = condition(frames=True, beside=("low",))
+    part = told.crop(slice(1, 3), slice(0, 3))
+    assert told.frames is not None
+    assert part.frames is not None
+    assert torch.equal(part.frames, told.frames[..., 1:3, :3])
+    assert torch.equal(part.beside["low"], told.beside["low"][..., 1:3, :3])
+    assert part.text is told.text
+    assert part.frame_mask is told.frame_mask
+    assert condition().crop(slice(1, 3), slice(0, 3)).frames is None
+
+
+def test_stack_joins_noise_levels() -> None:
+    told = replace(condition(), noise_level=torch.tensor([1, 2, 3]))
+    level = Condition.stack([told, told.without("text")]).noise_level
+    assert level is not None
+    assert level.tolist() == [1, 2, 3, 1, 2, 3]
+    with pytest.raises(RequestError, match="with and without a noise level cannot be stacked"):
+        Condition.stack([told, condition()])
+
+
 def test_to_moves_every_tensor() -> None:
-    moved = condition(frames=True, beside=("keys",)).to("meta")
+    told = replace(condition(frames=True, beside=("keys",)), noise_level=torch.tensor([1, 2, 3]))
+    moved = told.to("meta")
     tensors = {name: each for name, each in vars(moved).items() if name != "beside"}
     assert {each.device.type for each in tensors.values()} == {"meta"}
     assert [each.device.type for each in moved.beside.values()] == ["meta"]

@@ -1,0 +1,205 @@
+"""SuperResolution: a small video becomes a large one (LaVie, arXiv 2309.15103 §4.3)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from diffusers import SchedulerMixin
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise
+from mutoscope.diffusion.guidance import Guidance
+from mutoscope.diffusion.process import Process, VariancePreserving
+from mutoscope.diffusion.tiles import Tiles
+from mutoscope.diffusion.times import TimeDraw
+from mutoscope.diffusion.windows import windows
+from mutoscope.encoding.condition import Condition
+from mutoscope.encoding.text import TextEncoder
+from mutoscope.errors import RequestError
+from mutoscope.stages.stage import EVEN_TIMES
+from mutoscope.stages.text_stage import TextStage
+from mutoscope.types import Batch, Latents, Loss, Times, Video
+
+LOW = "low"
+"""The small video's name among a condition's companions."""
+LOW_LAW = VariancePreserving(betas="linear")
+
+
+class SuperResolution(TextStage):
+    """Denoises latents of a large video, told the small one, how noisy that is, and a sentence.
+
+    The latents lie on the small video's own grid (an autoencoder of factor 4 for an enlargement of
+    4), so its pixels are laid beside them on channels. Noise is added to these pixels, and the
+    network is told how much, so that it learns not to trust them further than that: they will be
+    pixels that another network drew. In training a clip's first frames are now and then known, so
+    that a long video can be made in windows of which each begins in the one before.
+
+    Args:
+        network: A `VideoUNet` of `num_noise_levels`, which takes latents and three channels more.
+        process: The noise law of the latents; the paper predicts v.
+        text: The text encoder; frozen.
+        low_process: The noise law of the small video.
+        most_known: Most frames known at the beginning of a training clip, in half of the clips; 0
+            for a model of single pictures.
+        text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
+        times: How the times of a training batch are drawn.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        process: Process,
+        text: TextEncoder,
+        *,
+        low_process: VariancePreserving = LOW_LAW,
+        most_known: int = 0,
+        text_dropout: float = 0.1,
+        times: TimeDraw = EVEN_TIMES,
+    ) -> None:
+        super().__init__(network, process, text, text_dropout=text_dropout, times=times)
+        self.low_process = low_process
+        self.most_known = most_known
+
+    @property
+    def num_noise_levels(self) -> int:
+        """How many levels of noise on the small video the network can tell apart."""
+        levels: int = self.network.config.num_noise_levels  # type: ignore[union-attr, assignment]
+        return levels
+
+    def knowing(
+        self, condition: Condition, low: Video, noise_level: int, generators: Sequence[Generator]
+    ) -> Condition:
+        """The condition with the small video it is about.
+
+        Args:
+            condition: Of as many samples, e.g. from `describe`.
+            low: Pixels in [-1, 1], B 3 F h w, on the grid of the latents.
+            noise_level: A time of `low_process`: how much noise is added to them, from 0. More
+                lets the network draw more detail of its own.
+            generators: One per sample.
+
+        Raises:
+            RequestError: The network was not trained with so much noise.
+        """
+        most = self.num_noise_levels - 1
+        if not 0 <= noise_level <= most:
+            raise RequestError(
+                f"noise level {noise_level} cannot be used: this model knows 0 (trust the small "
+                f"video) to {most} (invent detail). Use e.g. {min(50, most)}."
+            )
+        level = torch.full((len(low),), noise_level, device=low.device)
+        noise = draw_noise(tuple(low.shape[1:]), generators).to(low)
+        noisy = self.low_process.add_noise(low, noise, level.float())
+        return replace(condition, beside={**condition.beside, LOW: noisy}, noise_level=level)
+
+    def clean(self, batch: Batch) -> Latents:
+        assert batch.latents is not None
+        return batch.latents
+
+    def condition_for_training(self, batch: Batch, generator: Generator) -> Condition:
+        """States of the captions, some dropped; `batch.video`, the small video, with noise of any
+        level; and in half of the clips the first frames."""
+        states, mask = self.states_for_training(batch.captions, generator)
+        low, clean = batch.video, self.clean(batch)
+        assert low is not None
+        level = torch.randint(self.num_noise_levels, (len(low),), generator=generator)
+        noise = torch.randn(low.shape, generator=generator).to(low)
+        level = level.to(low.device)
+        told = Condition(
+            text=states,
+            text_mask=mask,
+            null_text=states,
+            null_mask=mask,
+            noise_level=level,
+            beside={LOW: self.low_process.add_noise(low, noise, level.float())},
+        )
+        if self.most_known == 0 or clean.shape[2] <= self.most_known:
+            return told
+        known = torch.randint(1, self.most_known + 1, (len(low), 1), generator=generator)
+        known = known * (torch.rand(len(low), 1, generator=generator) < 0.5)
+        first = torch.arange(clean.shape[2]) < known
+        return replace(told, frames=clean, frame_mask=first.to(clean.device))
+
+    def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
+        low = condition.beside[LOW].to(noisy)
+        if low.shape[2:] != noisy.shape[2:]:
+            raise RequestError(
+                f"a small video of {tuple(low.shape[2:])} frames, height and width does not fit "
+                f"latents of {tuple(noisy.shape[2:])}: they lie on one grid. Use an autoencoder "
+                "whose factor is the enlargement."
+            )
+        told = super().network_input(torch.cat([noisy, low], dim=1), time, condition)
+        return told | {"noise_level": condition.noise_level}
+
+    def reduce(self, error: Tensor, batch: Batch) -> Loss:
+        """The mean over everything that was not known."""
+        return Loss(error.mean(), {})
+
+    def enlarge(
+        self,
+        condition: Condition,
+        *,
+        channels: int,
+        window: int,
+        overlap: int,
+        tiles: Tiles,
+        scheduler: SchedulerMixin,
+        steps: int,
+        guidance: Guidance,
+        generators: Sequence[Generator],
+        on_step: OnStep | None = None,
+    ) -> Iterator[Float[Tensor, "B c F h w"]]:
+        """Latents of the large video, window after window; together they are all its frames.
+
+        Each window begins with the last frames of the one before, finished and unchanged, so there
+        is no seam in time; within a window tiles are blended at every step. Memory depends on the
+        sizes of window and tile, not on the length of the video.
+
+        Args:
+            condition: With the whole small video; see `knowing`.
+            channels: Of the latents.
+            window: Frames made at once, as in training.
+            overlap: Frames in which a window begins, at most `most_known` of the training.
+            tiles: Parts of the frame made at once.
+            scheduler: The solver, of the same noise law as `process`.
+            steps: Network evaluations per tile and window.
+            guidance: How predictions with and without text are combined.
+            generators: One per sample, so that a sample depends on its seed and not on its batch.
+            on_step: Called after each step with steps done and in all windows together; raise
+                `Cancelled` in it to stop.
+        """
+        low = condition.beside[LOW]
+        parts = windows(low.shape[2], size=window, overlap=overlap)
+        parameter = next(self.network.parameters())
+        before: Tensor | None = None
+        for number, part in enumerate(parts):
+            noise = draw_noise((channels, part.stop - part.start, *low.shape[-2:]), generators)
+            noise = noise.to(parameter.device, parameter.dtype)
+            told = replace(condition, beside={**condition.beside, LOW: low[:, :, part.frames]})
+            if before is not None and part.known:
+                frames = torch.zeros_like(noise)
+                frames[:, :, : part.known] = before[:, :, -part.known :]
+                mask = torch.arange(noise.shape[2], device=noise.device) < part.known
+                told = replace(told, frames=frames, frame_mask=mask.expand(len(noise), -1))
+            latents = denoise(
+                tiles.over(self.predict),
+                noise,
+                scheduler=scheduler,
+                steps=steps,
+                condition=told,
+                guidance=guidance,
+                generator=generators,
+                on_step=None if on_step is None else _counted(on_step, number, len(parts)),
+            )
+            before = latents
+            yield latents[:, :, part.known :]
+
+
+def _counted(on_step: OnStep, number: int, of: int) -> OnStep:
+    """The callback with steps counted over all windows."""
+
+    def counted(done: int, total: int, latents: Tensor) -> None:
+        on_step(number * total + done, of * total, latents)
+
+    return counted
