@@ -270,13 +270,15 @@ class CropBatches:
 
     Attributes:
         batch_size: Pieces a batch, each of another scene.
-        height, width: Of a piece, in pixels of the 80x128 frame.
+        height, width: Of a piece, in pixels of the frame.
+        frame: Height of the frame; it is 1.6 times as wide.
         seed: Start of the range of scene seeds.
     """
 
     batch_size: int
     height: int
     width: int
+    frame: int = 80
     seed: int = 0
 
     def __call__(self, number: int) -> Batch:
@@ -289,15 +291,16 @@ class CropBatches:
         scene = draw_scene(seed, split="train", kind="image")
         draw = np.random.default_rng([self.seed, seed])
         thing = scene.things[draw.integers(len(scene.things))]
-        top = 80 * thing.y - self.height * draw.uniform(1 / 6, 5 / 6)
-        left = 80 * thing.x - self.width * draw.uniform(1 / 6, 5 / 6)
+        top = self.frame * thing.y - self.height * draw.uniform(1 / 6, 5 / 6)
+        left = self.frame * thing.x - self.width * draw.uniform(1 / 6, 5 / 6)
+        across = round(world.ASPECT * self.frame)
         crop = (
-            int(np.clip(top, 0, 80 - self.height)),
-            int(np.clip(left, 0, 128 - self.width)),
+            int(np.clip(top, 0, self.frame - self.height)),
+            int(np.clip(left, 0, across - self.width)),
             self.height,
             self.width,
         )
-        return render(scene, num_frames=1, crop=crop)
+        return render(scene, num_frames=1, height=self.frame, width=across, crop=crop)
 
 
 def with_image_only_concepts(scene: Scene, draw: np.random.Generator, *, share: float) -> Scene:

@@ -7,6 +7,7 @@ is given again.
 
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
+from mutoscope.recipes.super_resolution import SuperResolutionTask
 from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
 from mutoscope.training.optim import AdamW, Muon, Schedule
 from mutoscope.training.recipe import Recipe
@@ -156,5 +157,65 @@ def interpolation() -> Recipe:
         precision="bf16",
         parts=2,
         evaluate_every=2_000,
+        save_every=250,
+    )
+
+
+def autoencoder4() -> Recipe:
+    """The f4 autoencoder of frames of 320x512, 8 latent channels."""
+    return Recipe(
+        name="autoencoder4",
+        task=AutoencoderTask(
+            patch=4,
+            widths=(64,),
+            latent_channels=8,
+            batch_size=4,
+            frame=320,
+            piece=(80, 80),
+            attention=False,
+            seed=11,
+            samples=16,
+        ),
+        steps=8_000,
+        optimizer=AdamW(lr=2e-3),
+        schedule=Schedule(warmup=100, decay=0.4, shape="cosine"),
+        ema=0.998,
+        evaluate_every=2_000,
+        save_every=1_000,
+    )
+
+
+def upscaler() -> Recipe:
+    """The image upscaler, four times as high and wide: 80x128 becomes 320x512."""
+    return Recipe(
+        name="upscaler",
+        task=SuperResolutionTask(),
+        parents=(autoencoder(), autoencoder4(), words()),
+        steps=20_000,
+        optimizer=Muon(lr=1e-3),
+        schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
+        ema=0.999,
+        precision="bf16",
+        parts=2,
+        evaluate_every=2_000,
+        save_every=500,
+    )
+
+
+def super_resolution() -> Recipe:
+    """LaVie's video super-resolution: the image upscaler, and layers over time."""
+    return Recipe(
+        name="super_resolution",
+        task=SuperResolutionTask(
+            num_frames=8, most_known=3, clips=1_000, batch_size=4, trained="temporal", seed=9
+        ),
+        parents=(autoencoder(), autoencoder4(), words(), upscaler()),
+        steps=10_000,
+        optimizer=Muon(lr=1e-3),
+        schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
+        ema=0.999,
+        precision="bf16",
+        parts=2,
+        evaluate_every=1_000,
         save_every=250,
     )

@@ -38,9 +38,14 @@ def scenes_to_test(count: int, kind: Kind, *, first: int = 0) -> list[Scene]:
     return [draw_scene(first + i, split="test", kind=kind) for i in range(count)]
 
 
-def pixels(scenes: Sequence[Scene], *, num_frames: int, fps: float) -> Video:
+def pixels(scenes: Sequence[Scene], *, num_frames: int, fps: float, size: Size = SIZE) -> Video:
     """Renders as one tensor, pixels in [-1, 1]."""
-    return torch.stack([to_floats(render(s, num_frames=num_frames, fps=fps)) for s in scenes])
+    height, width = size.height, size.width
+    frames = [
+        render(scene, num_frames=num_frames, fps=fps, height=height, width=width)
+        for scene in scenes
+    ]
+    return torch.stack([to_floats(each) for each in frames])
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,12 @@ class CodecSamples:
     """Reconstruction of test stills: PSNR, and originals above reconstructions."""
 
     count: int
+    size: Size = SIZE
 
     def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
         codec = LatentCodec(modules["vae"])
-        video = pixels(scenes_to_test(self.count, "image"), num_frames=1, fps=8.0)
+        scenes = scenes_to_test(self.count, "image")
+        video = pixels(scenes, num_frames=1, fps=8.0, size=self.size)
         with torch.inference_mode():
             again = codec.decode(codec.encode(video.to(codec.vae.device))).cpu().clamp(-1, 1)
         error = (again - video).square().mean(dim=(1, 2, 3, 4))

@@ -37,7 +37,8 @@ from mutoscope.recipes.parents import (
 from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.training.recipe import WITHOUT_SAYING, Run
-from mutoscope.types import Batch
+from mutoscope.types import Batch, Size
+from mutoscope.world.factors import ASPECT
 
 NUM_FRAMES = 16
 Evaluate = Callable[[Mapping[str, nn.Module], int, Path], Mapping[str, float]]
@@ -54,7 +55,10 @@ class AutoencoderTask:
         layers: Residual blocks per level of the encoder (the decoder has one more).
         latent_channels: Channels of the latents.
         kl_weight, edge_weight: See `Reconstruction`.
-        batch_size: Pieces of 40x64 pixels a batch: many small steps learn sooner than few large.
+        batch_size: Pieces a batch: many small steps learn sooner than few large.
+        frame: Height of the frames in pixels; they are 1.6 times as wide.
+        piece: Height and width of the pieces, in pixels.
+        attention: Whether all places of a frame attend to each other between encoder and decoder.
         seed: Of the range of scenes.
         samples: Test stills of an evaluation.
     """
@@ -66,8 +70,16 @@ class AutoencoderTask:
     kl_weight: float = 1e-3
     edge_weight: float = 0.5
     batch_size: int = 8
+    frame: int = field(default=80, metadata=WITHOUT_SAYING)
+    piece: tuple[int, int] = field(default=(40, 64), metadata=WITHOUT_SAYING)
+    attention: bool = field(default=True, metadata=WITHOUT_SAYING)
     seed: int = 1
     samples: int = field(default=64, compare=False)
+
+    @property
+    def width(self) -> int:
+        """Width of the frames in pixels."""
+        return round(ASPECT * self.frame)
 
     def network(self) -> AutoencoderKL:
         """The autoencoder with its first weights."""
@@ -81,7 +93,8 @@ class AutoencoderTask:
             layers_per_block=self.layers,
             latent_channels=self.latent_channels,
             norm_num_groups=16,
-            sample_size=SIZE.width,
+            sample_size=self.width,
+            mid_block_add_attention=self.attention,
             scaling_factor=1.0,
             shift_factor=0.0,
         )
@@ -92,12 +105,16 @@ class AutoencoderTask:
     ) -> Run:
         vae = self.network().to(device)
         pieces = CropBatches(
-            batch_size=self.batch_size, height=40, width=64, seed=self.seed * 10**9
+            batch_size=self.batch_size,
+            height=self.piece[0],
+            width=self.piece[1],
+            frame=self.frame,
+            seed=self.seed * 10**9,
         )
         return Run(
             objective=Reconstruction(vae, kl_weight=self.kl_weight, edge_weight=self.edge_weight),
             batches=pieces,
-            evaluate=CodecSamples(self.samples),
+            evaluate=CodecSamples(self.samples, Size(self.frame, self.width)),
             export=self.export,
         )
 
@@ -105,7 +122,13 @@ class AutoencoderTask:
         """Measures the scale of the latents and saves the autoencoder as `folder/vae`."""
         vae = modules["vae"]
         assert isinstance(vae, AutoencoderKL)
-        frames = RenderedBatches(batch_size=64, num_frames=1, seed=self.seed * 10**9 + 10**8)
+        frames = RenderedBatches(
+            batch_size=64 * 80**2 // self.frame**2,  # as many pixels, whatever the size
+            num_frames=1,
+            height=self.frame,
+            width=self.width,
+            seed=self.seed * 10**9 + 10**8,
+        )
         videos = [frames(number).to(str(vae.device)).video for number in range(8)]
         scale, shift = measure_scale(vae, [video for video in videos if video is not None])
         vae.register_to_config(scaling_factor=scale, shift_factor=shift)

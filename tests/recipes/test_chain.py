@@ -18,6 +18,7 @@ from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.samples import scenes_of_one_concept
 from mutoscope.recipes.ship import ship, unpack
+from mutoscope.recipes.super_resolution import SuperResolutionTask
 from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
 from mutoscope.systems.load import load
 from mutoscope.training.optim import Schedule
@@ -93,6 +94,29 @@ def small_chain() -> dict[str, Recipe]:
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
         ),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
+        "autoencoder4": AutoencoderTask(
+            patch=4,
+            widths=(16,),
+            latent_channels=4,
+            batch_size=2,
+            frame=320,
+            piece=(80, 80),
+            attention=False,
+            samples=1,
+        ),
+        "upscaler": SuperResolutionTask(
+            widths=(16, 16, 32), heads=(1, 1, 1), clips=3, batch_size=2, samples=1
+        ),
+        "super_resolution": SuperResolutionTask(
+            widths=(16, 16, 32),
+            heads=(1, 1, 1),
+            num_frames=4,
+            most_known=2,
+            clips=2,
+            batch_size=2,
+            trained="temporal",
+            samples=1,
+        ),
     }
     for name, task in small_tasks.items():
         recipes[name] = small(getattr(mini, name)(), task, recipes)
@@ -105,6 +129,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     recipes = small_chain()
     train(recipes["interpolation"], folder)
+    train(recipes["super_resolution"], folder)
     return folder
 
 
@@ -117,7 +142,8 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
     assert (runs / "lavie" / "samples" / "step_00000002" / "test.png").is_file()
     assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
-    verify_chain(small_chain()["interpolation"], folders)
+    for last in ("interpolation", "super_resolution"):
+        verify_chain(small_chain()[last], folders)
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
@@ -199,6 +225,33 @@ def test_the_interpolation_starts_from_the_video_model_and_sees_windows(runs: Pa
         for region in ("moving", "fast")
     }
     assert all(math.isfinite(value) for value in figures[0].values())
+
+
+def test_the_super_resolution_starts_from_the_upscaler_and_trains_layers_over_time(
+    runs: Path,
+) -> None:
+    task = small_chain()["super_resolution"].task
+    names = ("autoencoder", "autoencoder4", "words", "upscaler")
+    parents = {name: runs / name / "model" for name in names}
+    run = task.prepare(parents, None, "cpu", runs / "work")
+    network = run.objective.modules()["network"]
+    start = load_file(runs / "upscaler/model/upscaler/diffusion_pytorch_model.safetensors")
+    weights = dict(network.named_parameters())
+    assert all(torch.equal(weights[name], value) for name, value in start.items())
+    assert {name for name, weight in weights.items() if not weight.requires_grad} == set(start)
+    for number in range(4):  # the last holds stills that seem filmed
+        batch = run.batches(number)
+        assert batch.latents is not None
+        assert batch.video is not None
+        assert batch.latents.shape == (2, 4, 4, 20, 20)
+        assert batch.video.shape == (2, 3, 4, 20, 20)
+        assert float(batch.video.abs().max()) <= 1
+    metrics = (runs / "super_resolution" / "metrics.jsonl").read_text().splitlines()
+    (figures,) = [json.loads(line)["evaluation"] for line in metrics if "evaluation" in line]
+    ways = ("bicubic", "enlarged", "mean_of_4", "autoencoder")
+    assert set(figures) == {f"{way}_psnr_db" for way in ways}
+    assert all(math.isfinite(value) for value in figures.values())
+    assert figures["bicubic_psnr_db"] > 15
 
 
 def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:

@@ -1,0 +1,280 @@
+"""What the runs of the super-resolution train: an image upscaler, then its layers over time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mutoscope.data.batches import every_fourth
+from mutoscope.data.shaken import Shaken
+from mutoscope.data.sources import ClipSource, FolderSource, Frames, WorldSource
+from mutoscope.data.windows import WindowBatches
+from mutoscope.diffusion.guidance import Unguided
+from mutoscope.diffusion.process import VariancePreserving
+from mutoscope.diffusion.tiles import Tiles
+from mutoscope.encoding.pairs import Pairs, unpaired
+from mutoscope.encoding.text import TextEncoder
+from mutoscope.metrics.between import psnr
+from mutoscope.nn.temporal import is_temporal
+from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.recipes.parents import latent_cache, load_codec, load_text, save, text_of
+from mutoscope.recipes.samples import Modules
+from mutoscope.recipes.tasks import LAW, begin_from
+from mutoscope.stages.super_resolution import SuperResolution
+from mutoscope.systems.load import quietly
+from mutoscope.training.recipe import Run
+from mutoscope.types import Batch, Size, Video
+from mutoscope.video.frames import to_bytes, to_floats
+from mutoscope.video.sheets import contact_sheet, write_png
+from mutoscope.world.grammar import caption
+from mutoscope.world.render import render
+from mutoscope.world.scene import draw_scene
+
+LARGE = Size(320, 512)
+FPS = 32.0
+STEPS = 8
+NOISE_LEVEL = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperResolutionTask:
+    """Trains the network that makes a video four times as high and wide.
+
+    On stills it trains an image upscaler. On clips it starts from that, adds layers over time and
+    trains only these; every fourth batch then holds stills that a hand-held camera seems to film.
+
+    Attributes:
+        widths, layers, attention_levels, heads: Of the `VideoUNet`.
+        num_noise_levels: Levels of noise on the small video that it learns.
+        process: The noise law.
+        num_frames: Frames of a clip; 1 trains on stills.
+        most_known: See `SuperResolution`.
+        clips: Clips, or stills, in the cache.
+        patch: Height and width of a window, in latent cells of the 80x128 of a frame.
+        batch_size: Windows a batch.
+        trained: "temporal", as LaVie does, or "all".
+        seed: Of the order of the data and the places of the windows.
+        samples: Test clips enlarged in an evaluation.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 96)
+    layers: int = 1
+    attention_levels: tuple[bool, ...] = (False, False, True)
+    heads: tuple[int, ...] = (2, 4, 4)
+    num_noise_levels: int = 350
+    process: VariancePreserving = LAW
+    num_frames: int = 1
+    most_known: int = 0
+    clips: int = 4_000
+    patch: tuple[int, int] = (20, 20)
+    batch_size: int = 16
+    trained: Literal["all", "temporal"] = "all"
+    seed: int = 8
+    samples: int = field(default=4, compare=False)
+
+    def network(self, *, channels: int, text_width: int) -> VideoUNet:
+        """The U-Net with its first weights."""
+        network: VideoUNet = VideoUNet(
+            in_channels=channels + 3,
+            out_channels=channels,
+            block_out_channels=self.widths,
+            layers_per_block=self.layers,
+            attention_levels=self.attention_levels,
+            num_attention_heads=self.heads,
+            cross_attention_dim=text_width,
+            norm_num_groups=16,
+            temporal=self.num_frames > 1,
+            temporal_convolutions=self.num_frames > 1,
+            num_noise_levels=self.num_noise_levels,
+        )
+        network.to(memory_format=torch.channels_last)
+        return network
+
+    def prepare(
+        self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
+    ) -> Run:
+        pairs = Pairs(
+            load_codec(parents["autoencoder4"], device), load_codec(parents["autoencoder"], device)
+        )
+        text = load_text(text_of(parents), device)
+        network = self.network(
+            channels=pairs.large.channels, text_width=text.model.config.hidden_size
+        )
+        if "upscaler" in parents:
+            with quietly():
+                begin_from(VideoUNet.from_pretrained(parents["upscaler"] / "upscaler"), network)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(self.trained == "all" or is_temporal(name))
+        stage = SuperResolution(network.to(device), self.process, text, most_known=self.most_known)
+        source = self._source(data)
+        return Run(
+            objective=stage,
+            batches=self._batches(source, self._stills(data), pairs, work),
+            evaluate=EnlargedSamples(self.process, text, pairs, self._examples(source, data)),
+            export=self.export,
+        )
+
+    def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
+        """Saves the U-Net as `folder/upscaler` and its noise law as `folder/scheduler`."""
+        save(modules["network"], folder / "upscaler")
+        self.process.scheduler("dpm++").save_pretrained(folder / "scheduler")
+
+    def _batches(
+        self, source: ClipSource, stills: ClipSource, pairs: Pairs, work: Path
+    ) -> Callable[[int], Batch]:
+        def windows(source: ClipSource, seed: int) -> Callable[[int], Batch]:
+            cut = WindowBatches(
+                cache=latent_cache(source, pairs, work),
+                batch_size=self.batch_size,
+                num_frames=self.num_frames,
+                height=self.patch[0],
+                width=self.patch[1],
+                seed=seed,
+            )
+            return lambda number: _apart(cut(number))
+
+        if self.num_frames == 1:
+            return windows(source, self.seed)
+        filmed = Shaken(stills=stills, num_frames=self.num_frames, seed=self.seed)
+        return every_fourth(windows(filmed, self.seed + 1), windows(source, self.seed))
+
+    def _source(self, data: Path | None) -> ClipSource:
+        if self.num_frames == 1:
+            return self._stills(data)
+        if data is not None:
+            return FolderSource(folder=data, num_frames=self.num_frames, fps=FPS, size=LARGE)
+        return WorldSource(
+            count=self.clips,
+            kind="video",
+            num_frames=self.num_frames,
+            fps=FPS,
+            height=LARGE.height,
+            width=LARGE.width,
+            first_seed=8 * 10**9,
+        )
+
+    def _stills(self, data: Path | None) -> ClipSource:
+        if data is not None:
+            return FolderSource(folder=data, num_frames=1, fps=1.0, size=LARGE)
+        return WorldSource(
+            count=self.clips,
+            kind="image",
+            num_frames=1,
+            height=LARGE.height,
+            width=LARGE.width,
+            first_seed=9 * 10**9,
+        )
+
+    def _examples(self, source: ClipSource, data: Path | None) -> list[tuple[Frames, str]]:
+        if data is not None:
+            clips = [source.clip(number) for number in range(min(self.samples, len(source)))]
+            return [(frames, captions[0]) for frames, captions in clips]
+        kind: Literal["image", "video"] = "image" if self.num_frames == 1 else "video"
+        scenes = [draw_scene(number, split="test", kind=kind) for number in range(self.samples)]
+        return [
+            (
+                render(
+                    scene,
+                    num_frames=self.num_frames,
+                    fps=FPS,
+                    height=LARGE.height,
+                    width=LARGE.width,
+                ),
+                caption(scene, level="full", seed=number),
+            )
+            for number, scene in enumerate(scenes)
+        ]
+
+
+def _apart(batch: Batch) -> Batch:
+    """A batch of pairs as latents and the small video."""
+    assert batch.latents is not None
+    latents, low = unpaired(batch.latents)
+    return replace(batch, latents=latents, video=low)
+
+
+@dataclass(frozen=True)
+class EnlargedSamples:
+    """Enlarges small test videos and compares them with the large ones they came from.
+
+    Beside the PSNR of the network stand those of bicubic enlargement, of the mean of four samples,
+    and of the large autoencoder's round trip, which no sample can be expected to pass.
+
+    Attributes:
+        process: The noise law.
+        text: The text encoder.
+        pairs: Both autoencoders.
+        examples: Large videos, uint8 F H W 3, and captions; number i is drawn from seed i.
+    """
+
+    process: VariancePreserving
+    text: TextEncoder
+    pairs: Pairs
+    examples: Sequence[tuple[Frames, str]]
+
+    def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
+        stage = SuperResolution(modules["network"], self.process, self.text)
+        found: dict[str, list[float]] = {}
+        clips, titles = [], []
+        for seed, (frames, text) in enumerate(self.examples):
+            truth = to_floats(frames)[None]
+            ways = self.enlarged(stage, truth, text, seed)
+            everywhere = torch.ones(frames.shape[:3], dtype=torch.bool)[None]
+            for way, video in ways.items():
+                found.setdefault(f"{way}_psnr_db", []).append(float(psnr(video, truth, everywhere)))
+            clips += [to_bytes(video)[0][:2] for video in (truth, *ways.values())]
+            titles += [f"{text}: truth", *ways]
+        write_png(folder / "enlarged.png", contact_sheet(clips, titles, num_columns=len(clips[0])))
+        return {name: sum(each) / len(each) for name, each in found.items()}
+
+    def enlarged(
+        self, stage: SuperResolution, truth: Video, text: str, seed: int
+    ) -> dict[str, Video]:
+        """The four ways of coming near the truth (1 3 F H W), in its size."""
+        with torch.inference_mode():
+            latents, low = unpaired(self.pairs.encode(truth))
+            ceiling = self._pixels(latents)
+        several = [
+            self._pixels(self._drawn(stage, low, latents.shape[1], text, 4 * seed + number))
+            for number in range(4)
+        ]
+        return {
+            "bicubic": bicubic(low, self.pairs.large.spatial_factor),
+            "enlarged": several[0],
+            "mean_of_4": torch.stack(several).mean(dim=0),
+            "autoencoder": ceiling,
+        }
+
+    def _drawn(
+        self, stage: SuperResolution, low: Video, channels: int, text: str, seed: int
+    ) -> torch.Tensor:
+        generators = [torch.Generator().manual_seed(seed)]
+        parts = stage.enlarge(
+            stage.knowing(stage.describe([text]), low, NOISE_LEVEL, generators),
+            channels=channels,
+            window=low.shape[2],
+            overlap=0,
+            tiles=Tiles(height=low.shape[3], width=low.shape[4], overlap=0),
+            scheduler=self.process.scheduler("dpm++"),
+            steps=STEPS,
+            guidance=Unguided(),
+            generators=generators,
+        )
+        return torch.cat(list(parts), dim=2)
+
+    def _pixels(self, latents: torch.Tensor) -> Video:
+        with torch.inference_mode():
+            return self.pairs.large.decode(latents).clamp(-1, 1).cpu()
+
+
+def bicubic(video: Float[Tensor, "B C F h w"], factor: int) -> Video:
+    """A video enlarged by bicubic interpolation, frame by frame."""
+    frames = rearrange(video, "b c f h w -> (b f) c h w")
+    large = functional.interpolate(frames, scale_factor=factor, mode="bicubic").clamp(-1, 1)
+    return rearrange(large, "(b f) c h w -> b c f h w", b=video.shape[0])
