@@ -9,7 +9,7 @@ are scaled to about unit variance by the codec; times are float32 in scheduler u
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
@@ -64,6 +64,7 @@ class Batch:
         image_latents: Latents of those images, `B C M H W`, on the frame axis.
         labels: Known truth, one tensor per name with B as its first axis (oracle training).
         features: What a frozen encoder made of each clip (contrast with text).
+        frame_stride: How many frames of a clip lie from one given here to the next.
     """
 
     captions: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class Batch:
     image_latents: Float[Tensor, "B c M h w"] | None = None
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     features: Float[Tensor, "B D"] | None = None
+    frame_stride: int = 1
 
     def to(self, device: str) -> "Batch":
         """The same batch with every tensor on `device`."""
@@ -80,11 +82,10 @@ class Batch:
         def move(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
-        return Batch(
-            captions=self.captions,
+        return replace(
+            self,
             video=move(self.video),
             latents=move(self.latents),
-            image_captions=self.image_captions,
             image_latents=move(self.image_latents),
             labels={name: tensor.to(device) for name, tensor in self.labels.items()},
             features=move(self.features),
@@ -110,7 +111,8 @@ class Batch:
         def part(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor[rows]
 
-        return Batch(
+        return replace(
+            self,
             captions=self.captions[rows],
             video=part(self.video),
             latents=part(self.latents),

@@ -159,6 +159,39 @@ class JointBatches:
         )
 
 
+@dataclass(frozen=True)
+class SparseBatches:
+    """Batches of clips of which only every so many frames are given, from a random one on.
+
+    Neighbouring frames show nearly the same: half of the frames of twice as many clips teach more
+    of how things move for the same work. The network is told how far frames are apart.
+
+    Attributes:
+        whole: Batches of whole clips.
+        stride: Frames from one that is given to the next.
+        seed: Of the first frames.
+    """
+
+    whole: Callable[[int], Batch]
+    stride: int
+    seed: int
+
+    def __call__(self, number: int) -> Batch:
+        batch = self.whole(number)
+        assert batch.latents is not None
+        draw = np.random.default_rng([self.seed, number, 4])
+        frames = slice(int(draw.integers(self.stride)), None, self.stride)
+        labels = dict(batch.labels)
+        if "things" in labels:
+            labels["things"] = labels["things"][:, frames]
+        return replace(
+            batch,
+            latents=batch.latents[:, :, frames],
+            labels=labels,
+            frame_stride=self.stride * batch.frame_stride,
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class AlikeBatches:
     """Batches of clips that are alike in some ways and must be told apart by the others.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,6 +28,7 @@ class Condition:
         null_mask: Their mask; they may be padded to another length than `text`.
         frames: Scaled latents on the grid of the sample, where some of its frames are known.
         frame_mask: True where a frame is known; only these are ever read from `frames`.
+        frame_stride: How many frames lie from one frame of the sample to the next.
         noise_level: How noisy the small video beside is, for networks that enlarge; 0 is clean.
         beside: Companions by name, scaled latents that a stage lays beside the noisy ones on the
             channel axis: the key frames between which it fills in, a small video to enlarge. Each
@@ -44,6 +46,7 @@ class Condition:
     frames: Latents | None = None
     frame_mask: Bool[Tensor, "B F"] | None = None
     noise_level: Int[Tensor, "B"] | None = None
+    frame_stride: int = 1
     beside: Mapping[str, Float[Tensor, "B _ _ _ _"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,11 +69,9 @@ class Condition:
 
     def to(self, device: torch.device | str) -> "Condition":
         """The same condition with every tensor on `device`."""
-        return replace(
-            self,
-            **{name: each.to(device) for name, each in self._tensors().items()},
-            beside={name: each.to(device) for name, each in self.beside.items()},
-        )
+        moved: dict[str, Any] = {name: each.to(device) for name, each in self._tensors().items()}
+        moved["beside"] = {name: each.to(device) for name, each in self.beside.items()}
+        return replace(self, **moved)
 
     def crop(self, rows: slice, columns: slice) -> "Condition":
         """The condition for those latent cells alone: frames and companions are cut.
@@ -143,6 +144,12 @@ class Condition:
                 "conditions with and without a noise level cannot be stacked: all have one or none "
                 "has. Give 0 to those whose companion is clean."
             )
+        strides = {part.frame_stride for part in parts}
+        if len(strides) > 1:
+            raise RequestError(
+                f"conditions with frame strides {sorted(strides)} cannot be stacked: the frames of "
+                "all samples are equally far apart. Stack those of one stride."
+            )
         names = [sorted(part.beside) for part in parts]
         if any(each != names[0] for each in names):
             raise RequestError(
@@ -162,6 +169,7 @@ class Condition:
             frames=torch.cat(frames) if frames else None,
             frame_mask=torch.cat(masks) if masks else None,
             noise_level=torch.cat(levels) if levels else None,
+            frame_stride=strides.pop(),
             beside={name: torch.cat([part.beside[name] for part in parts]) for name in names[0]},
         )
 

@@ -6,7 +6,7 @@ images, clip by clip: both parts are slices, and no layer has to copy to treat t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange, repeat
@@ -15,11 +15,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Fold:
-    """`clips` B of `frames` F each, then `images` M single images for each clip; R = B (F + M)."""
+    """`clips` B of `frames` F each, then `images` M single images for each clip; R = B (F + M).
+
+    The frames are every `stride`-th of what the network was made for.
+    """
 
     clips: int
     frames: int
     images: int = 0
+    stride: int = 1
 
     @property
     def clip_rows(self) -> int:
@@ -29,7 +33,7 @@ class Fold:
     @property
     def without_images(self) -> "Fold":
         """The fold of the clips' rows alone, as `split` hands them to time layers."""
-        return Fold(self.clips, self.frames)
+        return replace(self, images=0)
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The rows (R ...) that are frames of clips (B F ...), and the single images (B M ...)."""

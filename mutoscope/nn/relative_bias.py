@@ -12,7 +12,7 @@ FARTHEST = 32
 
 
 def relative_buckets(
-    num_frames: int, device: torch.device | None = None
+    num_frames: int, stride: int = 1, device: torch.device | None = None
 ) -> Int[Tensor, "F_query F_key"]:
     """The number of the bucket that each pair of frames belongs to.
 
@@ -22,11 +22,12 @@ def relative_buckets(
 
     Args:
         num_frames: F.
+        stride: Distance from one frame to the next.
         device: Where the result is made.
 
     Source: T5 (arXiv 1910.10683) §2.1; its sizes are those of LaVie's released networks.
     """
-    frame = torch.arange(num_frames, device=device)
+    frame = stride * torch.arange(num_frames, device=device)
     ahead = frame[None, :] - frame[:, None]
     half = NUM_BUCKETS // 2
     exact = half // 2
@@ -48,8 +49,8 @@ class RelativePositionBias(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(NUM_BUCKETS, num_heads))
 
-    def forward(self, num_frames: int) -> Float[Tensor, "K F F"]:
+    def forward(self, num_frames: int, stride: int = 1) -> Float[Tensor, "K F F"]:
         """The bias of each head on the score of each query frame (rows) for each key frame."""
-        buckets = relative_buckets(num_frames, self.weight.device)
+        buckets = relative_buckets(num_frames, stride, self.weight.device)
         bias: Tensor = self.weight[buckets].permute(2, 0, 1)
         return bias

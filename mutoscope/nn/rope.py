@@ -9,7 +9,12 @@ BASE = 10_000.0
 
 
 def rotary_angles(
-    num_frames: int, head_width: int, *, rotary_dim: int, device: torch.device | None = None
+    num_frames: int,
+    head_width: int,
+    *,
+    rotary_dim: int,
+    stride: int = 1,
+    device: torch.device | None = None,
 ) -> Float[Tensor, "F pairs"]:
     """The angle in radians by which each channel pair of a head is turned at each frame.
 
@@ -17,9 +22,10 @@ def rotary_angles(
     stand still. Any number of frames is possible: nothing is learned or stored.
 
     Args:
-        num_frames: F, frames are numbered 0 to F - 1.
+        num_frames: F.
         head_width: E, channels of one head; the result has E / 2 columns.
         rotary_dim: How many of them turn (even, 2 to E).
+        stride: Frames are numbered 0, stride, 2 stride, ...: those between are left out.
         device: Where the result is made.
 
     Returns:
@@ -31,7 +37,7 @@ def rotary_angles(
     pair = torch.arange(rotary_dim // 2, device=device, dtype=torch.float32)
     speed = BASE ** (-2.0 * pair / rotary_dim)
     speed = torch.nn.functional.pad(speed, (0, (head_width - rotary_dim) // 2))
-    frame = torch.arange(num_frames, device=device, dtype=torch.float32)
+    frame = stride * torch.arange(num_frames, device=device, dtype=torch.float32)
     return frame[:, None] * speed
 
 

@@ -58,8 +58,11 @@ class TemporalAttention(Attention):
         for parameter in self.to_out.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, tokens: Float[Tensor, "R N C"], *, num_clips: int) -> Float[Tensor, "R N C"]:
-        """Attention among the frames of each clip; the rows are `num_clips` times F frames."""
+    def forward(
+        self, tokens: Float[Tensor, "R N C"], *, num_clips: int, stride: int = 1
+    ) -> Float[Tensor, "R N C"]:
+        """Attention among the frames of each clip; the rows are `num_clips` times F frames, each
+        `stride` after the one before."""
         query, key, value = (
             rearrange(
                 project(tokens), "(B F) N (K E) -> B F (N K) E", B=num_clips, K=self.num_heads
@@ -69,7 +72,11 @@ class TemporalAttention(Attention):
         num_frames, _, head_width = query.shape[1:]
         if self.rotary_dim:
             angles = rotary_angles(
-                num_frames, head_width, rotary_dim=self.rotary_dim, device=tokens.device
+                num_frames,
+                head_width,
+                rotary_dim=self.rotary_dim,
+                stride=stride,
+                device=tokens.device,
             )
             query, key = rotate(query, angles), rotate(key, angles)
         if self.relative_position_bias is None:
@@ -83,7 +90,7 @@ class TemporalAttention(Attention):
                 rearrange(states, "B F (N K) E -> (B N) K F E", K=self.num_heads)
                 for states in (query, key, value)
             )
-            bias = self.relative_position_bias(num_frames).to(query.dtype)
+            bias = self.relative_position_bias(num_frames, stride).to(query.dtype)
             attended = attend(query, key, value, bias[None])
             attended = rearrange(attended, "(B N) K F E -> (B F) N (K E)", B=num_clips)
         return self.output(attended)

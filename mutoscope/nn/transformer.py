@@ -101,7 +101,9 @@ class TransformerBlock(nn.Module):
         if not self.temporal or fold.frames == 1:
             return tokens
         clips, images = fold.split(tokens)
-        clips = clips + self.attn_temp(self.norm_temp(clips), num_clips=fold.clips)
+        clips = clips + self.attn_temp(
+            self.norm_temp(clips), num_clips=fold.clips, stride=fold.stride
+        )
         return fold.join([clips, images])
 
 

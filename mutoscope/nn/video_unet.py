@@ -182,6 +182,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         *,
         num_images: int = 0,
         noise_level: Int[Tensor, "B"] | None = None,
+        frame_stride: int = 1,
     ) -> Float[Tensor, "B out F H W"]:
         """Predicts what the noise process asks for, for every frame.
 
@@ -194,6 +195,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
             num_images: M.
             noise_level: Which of the `num_noise_levels` has been added to what is to be enlarged
                 (B); None where the network is told none.
+            frame_stride: How many frames lie from each frame to the next: 2 where every second one
+                of a clip is given. Attention over time is told; convolutions over time are not.
 
         Returns:
             The prediction, B out_channels F H W.
@@ -205,7 +208,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
         """
         self._check_inputs(sample, timestep, encoder_hidden_states, text_mask, num_images)
         self._check_noise_level(noise_level, sample.shape[0])
-        fold = Fold(sample.shape[0], sample.shape[2] - num_images, num_images)
+        self._check_frame_stride(frame_stride)
+        fold = Fold(sample.shape[0], sample.shape[2] - num_images, num_images, frame_stride)
         states, mask = encoder_hidden_states, text_mask
         if num_images:
             states = fold.fold_text(states)
@@ -265,6 +269,13 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 f"text_mask of shape {tuple(text_mask.shape)} does not fit text of shape "
                 f"{tuple(text.shape)}: it says of each token whether it is real. Give a mask of "
                 f"shape {tuple(text.shape[:-1])}."
+            )
+
+    def _check_frame_stride(self, stride: int) -> None:
+        if stride < 1 or (stride > 1 and self.config["temporal_convolutions"]):
+            raise RequestError(
+                f"frame_stride={stride} cannot be shown: it is 1 or more, and 1 for a network with "
+                "convolutions over time, which know neighbours only. Use 1."
             )
 
     def _check_noise_level(self, noise_level: Tensor | None, clips: int) -> None:

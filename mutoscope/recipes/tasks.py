@@ -15,8 +15,10 @@ from mutoscope.data.batches import (
     LatentBatches,
     PieceBatches,
     RenderedBatches,
+    SparseBatches,
     every_fourth,
 )
+from mutoscope.data.cache import LatentCache
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.diffusion.times import UniformTimes
@@ -152,6 +154,8 @@ class DenoiserTask:
         clips: Clips in the cache; 0 trains text-to-image.
         images_per_clip: Stills appended to each clip (M; LaVie: 4); 0 trains on clips alone.
         image_weight: Weight alpha of the loss on them.
+        stride: In three of four batches of clips, frames from one that is given to the next, of so
+            many times the clips, with fewer stills each; 1 gives all frames always.
         trained: "all", as LaVie does, or "temporal": the layers that the image model lacks.
         batch_size: Stills, or clips, a batch.
         seed: Of the order of the data.
@@ -170,6 +174,7 @@ class DenoiserTask:
     clips: int = 0
     images_per_clip: int = 4
     image_weight: float = 1.0
+    stride: int = field(default=1, metadata=WITHOUT_SAYING)
     trained: Literal["all", "temporal"] = "all"
     batch_size: int = 32
     seed: int = 4
@@ -244,10 +249,21 @@ class DenoiserTask:
             others = replace(whole, seed=self.seed + 1)
             return every_fourth(whole, PieceBatches(others, self.piece, others.seed))
         clips = latent_cache(self._clips(data), codec, work)
+        every_frame = self._of_clips(clips, data, codec, work, stride=1)
+        if self.stride == 1:
+            return every_frame
+        sparse = self._of_clips(clips, data, codec, work, stride=self.stride)
+        return every_fourth(every_frame, SparseBatches(sparse, self.stride, self.seed + 1))
+
+    def _of_clips(
+        self, clips: LatentCache, data: Path | None, codec: LatentCodec, work: Path, *, stride: int
+    ) -> Callable[[int], Batch]:
+        """Batches of whole clips, `stride` times as many as usual, with as many stills in all."""
+        count, seed = stride * self.batch_size, self.seed + 100 * (stride - 1)
         if not self.images_per_clip:
-            return LatentBatches(clips, self.batch_size, self.seed)
+            return LatentBatches(clips, count, seed)
         stills = latent_cache(self._stills(data), codec, work)
-        return JointBatches(clips, stills, self.batch_size, self.images_per_clip, self.seed)
+        return JointBatches(clips, stills, count, max(1, self.images_per_clip // stride), seed)
 
     def _stills(self, data: Path | None) -> ClipSource:
         if data is not None:

@@ -65,12 +65,21 @@ class KeyFrames(TextStage):
         if batch.image_latents is not None:
             states = rearrange(states, "(b n) l d -> b n l d", b=len(batch.captions))
             mask = rearrange(mask, "(b n) l -> b n l", b=len(batch.captions))
-        return Condition(text=states, text_mask=mask, null_text=states, null_mask=mask)
+        return Condition(
+            text=states,
+            text_mask=mask,
+            null_text=states,
+            null_mask=mask,
+            frame_stride=batch.frame_stride,
+        )
 
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         joint = condition.text.ndim == 4
         num_images = condition.text.shape[1] - 1 if joint else 0
-        return super().network_input(noisy, time, condition) | {"num_images": num_images}
+        return super().network_input(noisy, time, condition) | {
+            "num_images": num_images,
+            "frame_stride": condition.frame_stride,
+        }
 
     def reduce(self, error: Tensor, batch: Batch) -> Loss:
         """`L_V + alpha L_I` (LaVie §4.1, Eq. 4); on stills alone, their mean."""

@@ -13,6 +13,7 @@ from mutoscope.data.batches import (
     LatentBatches,
     PieceBatches,
     RenderedBatches,
+    SparseBatches,
     every_fourth,
     shuffled,
     with_image_only_concepts,
@@ -259,3 +260,23 @@ def test_pieces_of_footage_lie_anywhere() -> None:
     assert batch.latents is not None
     assert batch.latents.shape == (5, 1, 1, 4, 4)
     assert len(batch.latents.flatten(1).unique(dim=0)) > 1
+
+
+def test_sparse_batches_leave_frames_out_and_say_so(caches: list[LatentCache]) -> None:
+    clips, stills = caches
+    whole = JointBatches(clips, stills, batch_size=2, images_per_clip=2, seed=1)
+    sparse = SparseBatches(whole, stride=2, seed=1)
+    firsts = set()
+    for number in range(8):
+        batch, full = sparse(number), whole(number)
+        assert batch.latents is not None
+        assert full.latents is not None
+        assert (batch.frame_stride, full.frame_stride) == (2, 1)
+        first = int(not torch.equal(batch.latents, full.latents[:, :, ::2]))
+        firsts.add(first)
+        assert torch.equal(batch.latents, full.latents[:, :, first::2])
+        assert torch.equal(batch.labels["things"], full.labels["things"][:, first::2])
+        assert torch.equal(batch.labels["image_things"], full.labels["image_things"])
+        assert batch.image_captions == full.image_captions
+        assert batch.captions == full.captions
+    assert firsts == {0, 1}

@@ -192,10 +192,18 @@ def test_stack_joins_noise_levels() -> None:
         Condition.stack([told, condition()])
 
 
+def test_only_conditions_of_one_frame_stride_stack() -> None:
+    sparse = replace(condition(), frame_stride=2)
+    assert Condition.stack([sparse, sparse.without("text")]).frame_stride == 2
+    with pytest.raises(RequestError, match=r"frame strides \[1, 2\] cannot be stacked"):
+        Condition.stack([sparse, condition()])
+
+
 def test_to_moves_every_tensor() -> None:
     told = replace(condition(frames=True, beside=("keys",)), noise_level=torch.tensor([1, 2, 3]))
     moved = told.to("meta")
-    tensors = {name: each for name, each in vars(moved).items() if name != "beside"}
+    tensors = {name: each for name, each in vars(moved).items() if hasattr(each, "device")}
+    assert len(tensors) == 7
     assert {each.device.type for each in tensors.values()} == {"meta"}
     assert [each.device.type for each in moved.beside.values()] == ["meta"]
     assert condition().to("meta").frames is None

@@ -31,3 +31,9 @@ def test_the_bias_depends_on_the_distance_only_and_differs_by_head(frames: int) 
     if frames > 1:  # rows are queries: the frame after is in the second half of the buckets
         assert torch.equal(table[:, 0, 1], bias.weight[17])
         assert torch.equal(table[:, 1, 0], bias.weight[1])
+
+
+def test_distances_between_frames_left_out_count_whole() -> None:
+    bias = RelativePositionBias(2)
+    torch.nn.init.normal_(bias.weight, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(bias(8, 3), bias(22)[:, ::3, ::3])

@@ -47,6 +47,12 @@ def test_any_number_of_frames_continues_the_same_angles() -> None:
     assert torch.equal(rotary_angles(61, 8, rotary_dim=8)[:16], rotary_angles(16, 8, rotary_dim=8))
 
 
+def test_frames_left_out_leave_the_others_where_they_were() -> None:
+    whole = rotary_angles(16, 8, rotary_dim=6)
+    assert torch.equal(rotary_angles(8, 8, rotary_dim=6, stride=2), whole[::2])
+    assert torch.equal(rotary_angles(4, 8, rotary_dim=6, stride=5), whole[::5])
+
+
 def test_half_precision_states_are_turned_in_single_precision() -> None:
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(1, 61, 2, 8, generator=generator).to(torch.bfloat16)

@@ -292,6 +292,35 @@ def test_each_clip_is_told_its_own_noise_level() -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kind", [{}, {"rotary_dim": 0, "relative_position_bias": True}])
+def test_the_distance_of_frames_is_told_to_attention_over_time(kind: dict[str, object]) -> None:
+    network, told = tiny(std=0.6, **kind), inputs(frames=4)
+    near, far = (network(**told, frame_stride=stride) for stride in (1, 2))
+    assert (near - far).abs().mean() > 1e-4
+    # Single images have no place in time, and neither has a clip of one frame.
+    texts = told["encoder_hidden_states"][:, None].expand(-1, 3, -1, -1)
+    joint = told | {"encoder_hidden_states": texts}
+    near, far = (network(**joint, num_images=2, frame_stride=stride) for stride in (1, 2))
+    assert torch.equal(near[:, :, 2:], far[:, :, 2:])
+    assert not torch.equal(near[:, :, :2], far[:, :, :2])
+    alone = inputs(frames=1)
+    assert torch.equal(network(**alone), network(**alone, frame_stride=3))
+
+
+@torch.no_grad()
+def test_without_positions_the_distance_of_frames_is_nothing() -> None:
+    network, told = tiny(rotary_dim=0), inputs(frames=4)
+    assert torch.equal(network(**told), network(**told, frame_stride=2))
+
+
+@pytest.mark.parametrize(("kind", "stride"), [({}, 0), ({}, -1), (UPSCALER, 2)])
+def test_a_distance_that_cannot_be_shown_is_refused(kind: dict[str, object], stride: int) -> None:
+    network = tiny(**kind)
+    with pytest.raises(RequestError, match=f"frame_stride={stride} cannot be shown"):
+        network(**inputs_of(network), frame_stride=stride)
+
+
+@torch.no_grad()
 def test_padding_tokens_have_no_influence() -> None:
     network, told = tiny(), inputs()
     mask = torch.tensor([[True] * 5, [True, True, True, False, False]])

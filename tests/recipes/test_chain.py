@@ -91,7 +91,13 @@ def small_chain() -> dict[str, Recipe]:
             widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
         ),
         "lavie": DenoiserTask(
-            widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
+            widths=(16, 32, 32),
+            heads=(1, 1, 1),
+            images=6,
+            clips=3,
+            batch_size=2,
+            samples=2,
+            stride=2,
         ),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
@@ -158,6 +164,24 @@ def test_the_last_run_starts_from_the_one_before(runs: Path) -> None:
     file = runs / "joint" / "model" / "base" / "diffusion_pytorch_model.safetensors"
     for name, weight in load_file(file).items():
         assert torch.equal(network.state_dict()[name], weight)
+
+
+def test_three_of_four_batches_leave_frames_out(runs: Path) -> None:
+    task = small_chain()["lavie"].task
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "joint")}
+    run = task.prepare(parents, None, "cpu", runs / "work")
+    shapes = []
+    for number in range(4):
+        batch = run.batches(number)
+        assert batch.latents is not None
+        assert batch.image_latents is not None
+        clips, frames, images = (
+            len(batch.latents),
+            batch.latents.shape[2],
+            batch.image_latents.shape[2],
+        )
+        shapes.append((clips, frames, images, batch.frame_stride))
+    assert shapes == [(4, 8, 2, 2)] * 3 + [(2, 16, 4, 1)]
 
 
 def test_the_last_text_encoder_starts_from_the_first(runs: Path) -> None:
