@@ -16,6 +16,7 @@ from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.oracle import Oracle, load_oracle
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.samples import CaptionSamples, WorldSamples
+from mutoscope.recipes.worth import Worth
 from mutoscope.systems.load import quietly
 
 FPS = 8.0
@@ -36,7 +37,10 @@ def world_samples(
     if oracle is not None:
         oracle.to(device)
     codec, text = load_codec(parents["autoencoder"], device), load_text(text_of(parents), device)
-    return WorldSamples(CaptionSamples(process, text, codec, num_frames), oracle, FPS, count)
+    # A still costs little and a clip much, but a clip shows a shape sixteen times.
+    worth = Worth(codec, num_frames, FPS, count=min(count, 8) if num_frames > 1 else 4 * count)
+    draws = CaptionSamples(process, text, codec, num_frames)
+    return WorldSamples(draws, oracle, FPS, count, worth)
 
 
 def latent_cache(source: ClipSource, encoder: Encoder, work: Path) -> LatentCache:

@@ -1,6 +1,6 @@
 """What a run shows of itself while it trains: figures on test scenes, and sheets to look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -201,12 +201,14 @@ class WorldSamples:
         oracle: What reads the drawing.
         fps: Frames per second of a clip.
         count: Test captions, and as many with image-only concepts.
+        worth: What else is asked of the denoiser; see `mutoscope.recipes.worth`.
     """
 
     draws: CaptionSamples
     oracle: Oracle | None
     fps: float
     count: int
+    worth: Callable[[KeyFrames], dict[str, float]]
 
     def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
         frames = self.draws.num_frames
@@ -221,7 +223,8 @@ class WorldSamples:
         if scores:
             figures["image_only_shape"] = float(np.mean([row["shape"] for row in scores[::2]]))
             figures["image_only_style"] = float(np.mean([row["style"] for row in scores[1::2]]))
-        return figures
+        draws = self.draws
+        return figures | self.worth(KeyFrames(modules["network"], draws.process, draws.text))
 
     def scores(
         self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
