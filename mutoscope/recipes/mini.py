@@ -126,10 +126,10 @@ def joint() -> Recipe:
     )
 
 
-def lavie() -> Recipe:
-    """LaVie's base model: the joint training gone on with, in smaller steps, all places alike."""
+def even() -> Recipe:
+    """The joint training gone on with, in smaller steps, all places alike."""
     return Recipe(
-        name="lavie",
+        name="even",
         task=DenoiserTask(clips=16_000, batch_size=4, time_shift=2.0, seed=5),
         parents=(autoencoder(), words(), joint()),
         steps=60_000,
@@ -140,6 +140,44 @@ def lavie() -> Recipe:
         parts=2,
         seed=1,
         evaluate_every=2_500,
+        save_every=250,
+    )
+
+
+def sparse() -> Recipe:
+    """Many clips of few frames each, in noise that hides what moves how: there it is decided."""
+    return Recipe(
+        name="sparse",
+        task=DenoiserTask(
+            clips=16_000, batch_size=4, time_shift=8.0, thing_weight=3.0, stride=4, seed=15
+        ),
+        parents=(autoencoder(), words(), even()),
+        steps=60_000,
+        optimizer=Muon(lr=1e-3),
+        schedule=Schedule(warmup=50, decay=0.3, shape="cosine"),
+        ema=0.999,
+        precision="bf16",
+        parts=2,
+        seed=3,
+        evaluate_every=5_000,
+        save_every=250,
+    )
+
+
+def lavie() -> Recipe:
+    """LaVie's base model: all frames of each clip again, all places alike."""
+    return Recipe(
+        name="lavie",
+        task=DenoiserTask(clips=16_000, batch_size=4, time_shift=5.0, seed=25),
+        parents=(autoencoder(), words(), sparse()),
+        steps=60_000,
+        optimizer=Muon(lr=1e-3),
+        schedule=Schedule(warmup=50, decay=0.8, shape="cosine"),
+        ema=0.999,
+        precision="bf16",
+        parts=2,
+        seed=4,
+        evaluate_every=5_000,
         save_every=250,
     )
 

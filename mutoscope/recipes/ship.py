@@ -36,8 +36,10 @@ PLACES: dict[str, dict[str, str]] = {
     "text": _TEXT,
     "words": _TEXT,
     "oracle": {"oracle": "oracle"},
-    "joint": {"base": "lavie/base", "scheduler": "lavie/scheduler"},
-    "lavie": {"base": "lavie/base", "scheduler": "lavie/scheduler"},
+    **{
+        run: {"base": "lavie/base", "scheduler": "lavie/scheduler"}
+        for run in ("joint", "even", "sparse", "lavie")
+    },
 }
 SAMPLING: dict[str, object] = {
     "num_frames": 16,

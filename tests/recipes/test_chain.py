@@ -275,7 +275,6 @@ def test_the_super_resolution_starts_from_the_upscaler_and_trains_layers_over_ti
     ways = ("bicubic", "enlarged", "mean_of_4", "autoencoder")
     assert set(figures) == {f"{way}_psnr_db" for way in ways}
     assert all(math.isfinite(value) for value in figures.values())
-    assert figures["bicubic_psnr_db"] > 15
 
 
 def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:
