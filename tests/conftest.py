@@ -17,8 +17,27 @@ from mutoscope.systems.lavie import LaVie
 SENTENCE = "a red blue star circle drifts left right over the sea at night"
 
 
-def build_tiny_system() -> LaVie:
-    """A LaVie of random weights that makes 4 frames of 16x24 pixels in milliseconds."""
+def tiny_network(*, channels: int) -> VideoUNet:
+    """A network of random weights that predicts four channels."""
+    network = VideoUNet(
+        in_channels=channels,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        attention_levels=(False, True),
+        num_attention_heads=2,
+        cross_attention_dim=32,
+        norm_num_groups=8,
+    )
+    # Layers that start as the identity would hide it if text or time had no effect.
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def build_tiny_system(*, cascade: bool = False) -> LaVie:
+    """A LaVie of random weights that makes 4 frames of 16x24 pixels in milliseconds; as a cascade,
+    13 frames of 4 key frames."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         tokenizer = train_tokenizer([SENTENCE] * 4, vocabulary_size=400)
@@ -42,30 +61,25 @@ def build_tiny_system() -> LaVie:
             layers_per_block=1,
             scaling_factor=0.5,
         )
-        base = VideoUNet(
-            block_out_channels=(32, 64),
-            layers_per_block=1,
-            attention_levels=(False, True),
-            num_attention_heads=2,
-            cross_attention_dim=32,
-            norm_num_groups=8,
-        )
-        # Layers that start as the identity would hide it if text or time had no effect.
-        for parameter in base.parameters():
-            if not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.1)
+        base = tiny_network(channels=4)
+        text_encoder = CLIPTextModel(text).eval()
+        interpolator = tiny_network(channels=8) if cascade else None
+        scheduler = VariancePreserving().scheduler()
         return LaVie(
-            text_encoder=CLIPTextModel(text).eval(),
+            text_encoder=text_encoder,
             tokenizer=tokenizer,
             vae=vae.eval(),
-            base=base.eval(),
-            scheduler=VariancePreserving().scheduler(),
+            base=base,
+            scheduler=scheduler,
+            interpolator=interpolator,
+            interpolator_scheduler=scheduler if cascade else None,
             num_frames=4,
             height=16,
             width=24,
             fps=8.0,
             steps=3,
             guidance_scale=2.0,
+            interpolation_steps=2,
             vocabulary=SENTENCE.split(),
         )
 
@@ -81,6 +95,20 @@ def tiny_folder(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) ->
     """The tiny LaVie as `save_pretrained` writes it; read-only, shared by all tests."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_system.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_cascade() -> LaVie:
+    """A tiny LaVie that interpolates; read-only, shared by all tests."""
+    return build_tiny_system(cascade=True)
+
+
+@pytest.fixture(scope="session")
+def cascade_folder(tiny_cascade: LaVie, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny cascade as `save_pretrained` writes it; read-only, shared by all tests."""
+    folder = tmp_path_factory.mktemp("models") / "cascade"
+    tiny_cascade.save_pretrained(folder)
     return folder
 
 

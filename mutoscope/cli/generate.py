@@ -12,7 +12,10 @@ from mutoscope.errors import RequestError
 
 if TYPE_CHECKING:
     from mutoscope.cli.making import Settings
+    from mutoscope.cli.unfinished import Goal
     from mutoscope.systems import System
+    from mutoscope.types import Latents
+    from mutoscope.video.frames import Frames
 
 _NAME_LENGTH = 40
 
@@ -31,7 +34,10 @@ def generate(
     steps: Annotated[int | None, Option(help="Sampling steps; the model's own by default.")] = None,
     guidance: Annotated[float | None, Option(help="Guidance scale, 1 is none.")] = None,
     size: Annotated[str | None, Option(help="HEIGHTxWIDTH in pixels.")] = None,
-    num_frames: Annotated[int | None, Option(help="Frames of each video.")] = None,
+    num_frames: Annotated[int | None, Option(help="Frames of each finished video.")] = None,
+    stages: Annotated[
+        str | None, Option(help="Stop early: base for key frames only; all stages by default.")
+    ] = None,
     still: Annotated[bool, Option("--still", help="A picture from the same network.")] = False,
     fps: Annotated[float | None, Option(help="Playing speed; the frames stay the same.")] = None,
     sheet: Annotated[bool, Option("--sheet", help="Also write a contact sheet.")] = False,
@@ -60,6 +66,7 @@ def generate(
     device = pick_device(device)
     system = open_system(model, device, dtype)
     native = system.config
+    wanted_stages = system.check_stages(None if stages is None else stages.split(","))
     if still:
         num_frames = 1
     first = Settings(
@@ -67,7 +74,8 @@ def generate(
         prompt=texts[0],
         negative=negative,
         seed=seed,
-        num_frames=native.num_frames if num_frames is None else num_frames,
+        stages=",".join(wanted_stages),
+        num_frames=(system.native_num_frames(wanted_stages) if num_frames is None else num_frames),
         height=(frame_size or system.native_size).height,
         width=(frame_size or system.native_size).width,
         steps=native.steps if steps is None else steps,
@@ -83,7 +91,7 @@ def generate(
         )
     _warn_of_unknown_words(system, texts)
     jobs = [replace(first, prompt=text, seed=number) for text, number in wanted]
-    _make(system, jobs, paths, native.fps if fps is None else fps, sheet)
+    _make(system, jobs, paths, system.native_fps(wanted_stages) if fps is None else fps, sheet)
 
 
 def _warn_of_unknown_words(system: "System", texts: list[str]) -> None:
@@ -96,16 +104,13 @@ def _warn_of_unknown_words(system: "System", texts: list[str]) -> None:
 def _make(
     system: "System", jobs: "list[Settings]", paths: list[Path], fps: float, sheet: bool
 ) -> None:
-    from mutoscope.cli.making import draw, record
-    from mutoscope.cli.progress import StepProgress, measured
-    from mutoscope.video.files import write_video
+    from mutoscope.cli.progress import measured
     from mutoscope.video.sheets import contact_sheet, write_png
 
     clips = []
     for job, path in zip(jobs, paths, strict=True):
-        with measured(job.device) as cost, StepProgress(job.prompt) as progress:
-            frames = draw(system, job, progress)
-            write_video(path, frames, fps, record(system, job, frames))
+        with measured(job.device) as cost:
+            frames = _make_one(system, job, path, fps)
         count = "1 frame" if job.num_frames == 1 else f"{job.num_frames} frames"
         size = f"{count} {job.height}x{job.width}"
         spent = f"{cost.seconds:.1f} s, {cost.megabytes:.0f} MB"
@@ -116,6 +121,65 @@ def _make(
         path = paths[0].with_name(f"{paths[0].stem}-sheet.png")
         write_png(path, contact_sheet(clips, [f"{j.prompt}  (seed {j.seed})" for j in jobs]))
         print(f"{path}  (contact sheet)")
+
+
+def _make_one(system: "System", job: "Settings", path: Path, fps: float) -> "Frames":
+    """One video. Key frames that it is drawn from are on disk before that begins."""
+    from mutoscope.cli.making import draw, record
+    from mutoscope.cli.progress import StepProgress
+    from mutoscope.cli.unfinished import Goal, discard, keep
+    from mutoscope.metrics.health import complaints
+    from mutoscope.video.files import write_video
+
+    stages = job.stages.split(",")
+    preview = path.with_name(f"{path.stem}.preview.mp4")
+    drawn: list[Latents] = []
+    keys: list[Frames] = []
+
+    def on_stage(stage: str, latents: "Latents") -> None:
+        progress.next_stage()
+        if stage != system.stages[0]:
+            return
+        drawn.append(latents)
+        if len(stages) > 1 and job.num_frames > 1:
+            keys.append(system.pixels(latents)[0])
+            first = replace(job, stages=stage, num_frames=len(keys[0]))
+            slower = fps * system.native_fps([stage]) / system.native_fps(stages)
+            goal = Goal(job, path, fps)
+            keep(preview, keys[0], slower, latents, system=system, settings=first, goal=goal)
+            print(f"{preview}  ({len(keys[0])} key frames; the video follows)", flush=True)
+
+    try:
+        with StepProgress(job.prompt, stages) as progress:
+            frames = draw(system, job, progress, on_stage)
+        if job.num_frames > 1 and len(stages) < len(system.stages):
+            goal = _whole(system, job, path, fps)
+            keep(path, frames, fps, drawn[0], system=system, settings=job, goal=goal)
+        else:
+            write_video(path, frames, fps, record(system, job, frames))
+    except BaseException:
+        if keys:
+            print(
+                f"mutoscope: the key frames are kept; go on with: mutoscope continue {preview}",
+                file=sys.stderr,
+            )
+        raise
+    discard(preview)
+    for complaint in complaints(frames, keys[0] if keys else None):
+        print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
+    return frames
+
+
+def _whole(system: "System", job: "Settings", path: Path, fps: float) -> "Goal":
+    """What becomes of key frames at which one stopped: all stages, at the speed they suit."""
+    from mutoscope.cli.unfinished import Goal
+
+    every = system.stages
+    settings = replace(
+        job, stages=",".join(every), num_frames=system.spanned(job.num_frames, every)
+    )
+    faster = fps * system.native_fps(every) / system.native_fps(job.stages.split(","))
+    return Goal(settings, path.with_name(f"{path.stem}-whole{path.suffix}"), faster)
 
 
 def _texts(prompts: list[str], file: Path | None) -> list[str]:

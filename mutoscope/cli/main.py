@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 from mutoscope import __version__
 from mutoscope.cli.evaluate import evaluate
 from mutoscope.cli.generate import generate
+from mutoscope.cli.going_on import go_on
 from mutoscope.cli.inspect import inspect
 from mutoscope.cli.replay import replay
 from mutoscope.cli.train import train
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 for command in (generate, replay, inspect, train, evaluate):
     app.command()(command)
+app.command("continue")(go_on)  # a Python function cannot have that name
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _OUT_OF_MEMORY = (

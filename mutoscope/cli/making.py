@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
+from jaxtyping import Float
 
 from mutoscope import __version__
+from mutoscope.diffusion.denoise import OnStep
 from mutoscope.errors import DataError, RequestError
+from mutoscope.metrics.health import check_finite
 from mutoscope.systems import System, load
-from mutoscope.types import Size
+from mutoscope.systems.system import OnStage
+from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, fingerprint
 
 _PACKAGE = Path(__file__).parents[1]
@@ -31,11 +34,12 @@ class Settings:
         prompt: What to show.
         negative: What to lead away from.
         seed: Of the noise.
-        num_frames: Frames.
+        stages: Which stages ran, with commas.
+        num_frames: Frames of the finished video.
         height: Pixels.
         width: Pixels.
-        steps: Sampling steps.
-        guidance: Guidance scale.
+        steps: Sampling steps of the key frames.
+        guidance: Guidance scale of the key frames.
         device: As torch names it.
         dtype: "fp32", "bf16" or "fp16".
         threads: CPU threads; sums are split among them, so their number changes last bits.
@@ -45,6 +49,7 @@ class Settings:
     prompt: str
     negative: str
     seed: int
+    stages: str
     num_frames: int
     height: int
     width: int
@@ -109,15 +114,29 @@ def open_system(model: str, device: str, dtype: str) -> System:
     return load(model, device=device, dtype=_DTYPES[dtype])
 
 
-def draw(system: System, settings: Settings, on_step: Any) -> Frames:
+def draw(
+    system: System,
+    settings: Settings,
+    on_step: OnStep,
+    on_stage: OnStage | None = None,
+    key_frames: Float[torch.Tensor, "B c K h w"] | None = None,
+) -> Frames:
     """Makes the frames that `settings` determine, uint8 F H W 3; the number of threads is set.
 
     Args:
         system: The model named in the settings.
         settings: What to make.
         on_step: Called as `on_step(done, total, latents)`.
+        on_stage: Called as `on_stage(name, latents)` after each stage.
+        key_frames: Latents that the first stage drew from these settings before.
     """
     torch.set_num_threads(settings.threads)
+
+    def checked(stage: str, latents: Latents) -> None:
+        check_finite(latents, stage)
+        if on_stage is not None:
+            on_stage(stage, latents)
+
     # One video at a time: its bits then do not depend on what else was asked for.
     output = system(
         settings.prompt,
@@ -127,7 +146,10 @@ def draw(system: System, settings: Settings, on_step: Any) -> Frames:
         steps=settings.steps,
         guidance_scale=settings.guidance,
         seeds=settings.seed,
+        stages=settings.stages.split(","),
+        key_frames=key_frames,
         on_step=on_step,
+        on_stage=checked,
     )
     frames: Frames = output.frames[0]
     return frames

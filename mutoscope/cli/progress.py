@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,9 +16,14 @@ _LONGEST_TITLE = 40
 
 
 class StepProgress:
-    """A bar on the error stream that counts sampling steps; call it as `on_step`."""
+    """A bar on the error stream that counts sampling steps; call it as `on_step`.
 
-    def __init__(self, title: str) -> None:
+    Args:
+        title: What is being made.
+        stages: The stages that will run, in order; `next_stage` turns to the next.
+    """
+
+    def __init__(self, title: str, stages: Sequence[str]) -> None:
         short = title if len(title) <= _LONGEST_TITLE else f"{title[: _LONGEST_TITLE - 1]}…"
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         console = Console(stderr=True)
@@ -27,7 +32,10 @@ class StepProgress:
             *columns, TimeRemainingColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task(short.replace("[", "\\["), total=None)
+        self._title = short.replace("[", "\\[")
+        self._stages = iter(stages)
+        self._task = self._bar.add_task(self._title, total=None)
+        self.next_stage()
 
     def __enter__(self) -> "StepProgress":
         self._bar.start()
@@ -40,6 +48,11 @@ class StepProgress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def next_stage(self) -> None:
+        """A stage begins: its steps are counted anew."""
+        stage = next(self._stages, "decoding")
+        self._bar.reset(self._task, description=f"{self._title}: {stage}", total=None)
 
     def __call__(self, done: int, total: int, latents: torch.Tensor) -> None:
         """One step is done.

@@ -21,8 +21,8 @@ def replay(
 
     settings = Settings.from_record(file, told)
     system = open_system(settings.model, pick_device(settings.device), settings.dtype)
-    with StepProgress(f"replaying {file.name}") as progress:
-        frames = draw(system, settings, progress)
+    with StepProgress(f"replaying {file.name}", settings.stages.split(",")) as progress:
+        frames = draw(system, settings, progress, lambda stage, latents: progress.next_stage())
     now = record(system, settings, frames)
     if now["frames_sha256"] == told["frames_sha256"]:
         print(f"identical: {len(frames)} frames, sha256 {now['frames_sha256']}")

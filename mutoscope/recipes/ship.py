@@ -40,6 +40,10 @@ PLACES: dict[str, dict[str, str]] = {
         run: {"base": "lavie/base", "scheduler": "lavie/scheduler"}
         for run in ("joint", "even", "sparse", "lavie")
     },
+    "interpolation": {
+        "interpolator": "lavie/interpolator",
+        "scheduler": "lavie/interpolator_scheduler",
+    },
 }
 SAMPLING: dict[str, object] = {
     "num_frames": 16,
@@ -48,6 +52,12 @@ SAMPLING: dict[str, object] = {
     "fps": 8.0,
     "steps": 25,
     "guidance_scale": 4.0,
+}
+INTERPOLATOR: dict[str, object] = {
+    "interpolator": ["mutoscope.nn.video_unet", "VideoUNet"],
+    "interpolator_scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+    "interpolation_steps": 8,
+    "interpolation_guidance_scale": 1.0,
 }
 
 
@@ -60,7 +70,7 @@ def ship(runs: Path, target: Path) -> None:
         if (runs / run / "model").is_dir():
             for source, place in places.items():
                 _copy(runs / run / "model", source, target / place)
-    for link in mini.lavie().chain():
+    for link in (*mini.lavie().chain(), mini.interpolation()):
         run = link.name
         record = runs / run / "model" / "provenance.json"
         if record.is_file():
@@ -75,6 +85,7 @@ def ship(runs: Path, target: Path) -> None:
         "vae": ["diffusers", "AutoencoderKL"],
         "base": ["mutoscope.nn.video_unet", "VideoUNet"],
         "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+        **(INTERPOLATOR if (target / "lavie" / "interpolator").is_dir() else {}),
         **SAMPLING,
         "vocabulary": list(VOCABULARY),
     }

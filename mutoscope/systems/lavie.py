@@ -1,7 +1,7 @@
-"""LaVie: text to video with cascaded latent diffusion (arXiv 2309.15103); so far its base model."""
+"""LaVie: text to video with cascaded latent diffusion (arXiv 2309.15103)."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin
@@ -14,36 +14,46 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import RequestError
 from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.stages.interpolation import Interpolation
+from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.stages.key_frames import KeyFrames
-from mutoscope.systems.system import OutputType, Seeds, System, VideoOutput
-from mutoscope.types import Size
+from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
+from mutoscope.types import Latents, Size
+
+BASE, INTERPOLATE = "base", "interpolate"
 
 
 class LaVie(System):
-    """A sentence becomes a short clip: one network that draws pictures and moves them.
+    """A sentence becomes a short clip: one network draws key frames, another what lies between.
 
-    The network is an image model inflated in time, then trained on images and clips together, so
-    that with `num_frames=1` it still draws single pictures.
+    The first is an image model inflated in time, then trained on images and clips together, so
+    that with `num_frames=1` it still draws single pictures. The second is optional.
 
-    Source: LaVie (arXiv 2309.15103) §4.1.
+    Source: LaVie (arXiv 2309.15103) §4.1, §4.2.
 
     Args:
         text_encoder: Reads the prompts.
         tokenizer: Splits them into the text encoder's tokens.
         vae: Frames to latents and back.
-        base: The denoiser.
+        base: The denoiser of the key frames.
         scheduler: The noise law that the denoiser was trained with, and how to undo it.
-        num_frames: Frames per clip in training.
+        interpolator: The denoiser of all frames, told the key frames; None ends with these.
+        interpolator_scheduler: Its noise law.
+        num_frames: Key frames per clip in training.
         height: Frame height in training, pixels.
         width: Frame width in training, pixels.
-        fps: Frame rate in training, Hz.
-        steps: Sampling steps that suit the model.
-        guidance_scale: Strength of guidance that suits the model.
+        fps: Frame rate of the key frames in training, Hz.
+        steps: Sampling steps that suit the base.
+        guidance_scale: Strength of guidance that suits the base.
+        factor: Frames from one key frame to the next, in the interpolated video.
+        interpolation_steps: Sampling steps that suit the interpolator.
+        interpolation_guidance_scale: Strength of guidance that suits it.
         vocabulary: The words of its training captions; empty where these were free text.
     """
 
     paper = "arXiv:2309.15103"
-    model_cpu_offload_seq = "text_encoder->base->vae"
+    model_cpu_offload_seq = "text_encoder->base->interpolator->vae"
+    _optional_components: ClassVar[list[str]] = ["interpolator", "interpolator_scheduler"]
 
     def __init__(
         self,
@@ -52,17 +62,28 @@ class LaVie(System):
         vae: AutoencoderKL,
         base: VideoUNet,
         scheduler: SchedulerMixin,
+        interpolator: VideoUNet | None = None,
+        interpolator_scheduler: SchedulerMixin | None = None,
         num_frames: int = 16,
         height: int = 320,
         width: int = 512,
         fps: float = 8.0,
         steps: int = 50,
         guidance_scale: float = 7.5,
+        factor: int = 4,
+        interpolation_steps: int = 50,
+        interpolation_guidance_scale: float = 4.0,
         vocabulary: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.register_modules(
-            text_encoder=text_encoder, tokenizer=tokenizer, vae=vae, base=base, scheduler=scheduler
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            vae=vae,
+            base=base,
+            scheduler=scheduler,
+            interpolator=interpolator,
+            interpolator_scheduler=interpolator_scheduler,
         )
         self.register_to_config(
             num_frames=num_frames,
@@ -71,8 +92,27 @@ class LaVie(System):
             fps=fps,
             steps=steps,
             guidance_scale=guidance_scale,
+            factor=factor,
+            interpolation_steps=interpolation_steps,
+            interpolation_guidance_scale=interpolation_guidance_scale,
             vocabulary=list(vocabulary),
         )
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of its stages, in the order in which they work."""
+        return (BASE,) if self.interpolator is None else (BASE, INTERPOLATE)
+
+    def spanned(self, num_keys: int, stages: Sequence[str]) -> int:
+        """Frames of the video that the stages make of so many key frames."""
+        if INTERPOLATE not in stages:
+            return num_keys
+        return frames_of(num_keys, factor=self.config.factor)
+
+    def native_fps(self, stages: Sequence[str]) -> float:
+        """Frames per second at which what the stages make moves as fast as it was meant to, Hz."""
+        fps: float = self.config.fps
+        return self.config.factor * fps if INTERPOLATE in stages else fps
 
     @torch.inference_mode()
     def __call__(
@@ -85,7 +125,10 @@ class LaVie(System):
         steps: int | None = None,
         guidance_scale: float | None = None,
         seeds: Seeds = 0,
+        stages: Sequence[str] | None = None,
+        key_frames: Latents | None = None,
         on_step: OnStep | None = None,
+        on_stage: OnStage | None = None,
         output_type: OutputType = "uint8",
     ) -> VideoOutput:
         """Makes one video per prompt; what is left out is as the model was trained.
@@ -93,13 +136,18 @@ class LaVie(System):
         Args:
             prompt: One sentence or several.
             negative_prompt: What to lead away from.
-            num_frames: 1 (a still) to four times the native number.
+            num_frames: Frames of the finished video, from 1 (a still) to four times the native
+                number; between key frames a last few may be made in vain.
             size: Frame size; both sides multiples of the autoencoder's factor.
-            steps: 1 to 1000; more is slower and, up to a point, better.
-            guidance_scale: 0 and above; 1 follows the prompt as the training data did, more
-                follows it more closely at the cost of variety.
+            steps: Of the base, 1 to 1000; more is slower and, up to a point, better.
+            guidance_scale: Of the base, 0 and above; 1 follows the prompt as the training data did,
+                more follows it more closely at the cost of variety.
             seeds: The first video's seed, from which the others count up, or one per video.
-            on_step: Called as `on_step(done, total, latents)`; may raise `Cancelled`.
+            stages: The first so many of `stages`; None runs all.
+            key_frames: Latents that the base drew before (see `on_stage`), B C K h w: it does not
+                run, and number and size of frames follow from them.
+            on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
+            on_stage: Called with the name and the latents of each stage that has run.
             output_type: "uint8", "pt" or "latent"; see `VideoOutput`.
 
         Raises:
@@ -107,7 +155,9 @@ class LaVie(System):
         """
         codec = LatentCodec(self.vae)
         prompts = self.check_prompts(prompt)
-        frames = self.check_num_frames(self.config.num_frames if num_frames is None else num_frames)
+        wanted = self.check_stages(stages)
+        frames = self._frames(num_frames, wanted, key_frames)
+        factor = self.config.factor if INTERPOLATE in wanted and frames > 1 else 1
         grid = codec.latent_size(self.check_size(size or self.native_size, codec.spatial_factor))
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
         if output_type not in get_args(OutputType):
@@ -115,16 +165,55 @@ class LaVie(System):
                 f"output_type={output_type!r} is not known: possible are "
                 f"{', '.join(get_args(OutputType))}. Use 'uint8' for frames to look at."
             )
-
         text = TextEncoder(self.text_encoder, self.tokenizer)
-        key_frames = KeyFrames(self.base, process_from(self.scheduler), text)
-        latents = key_frames.sample(
-            key_frames.describe(prompts, negative=negative_prompt),
-            (codec.channels, frames, *grid),
-            scheduler=self.scheduler,
-            steps=self.config.steps if steps is None else steps,
-            guidance=TextGuidance(scale),
-            generators=self.generators(seeds, len(prompts)),
-            on_step=on_step,
-        )
-        return self.finish(latents, codec, output_type)
+
+        if key_frames is None:
+            draws = KeyFrames(self.base, process_from(self.scheduler), text)
+            key_frames = draws.sample(
+                draws.describe(prompts, negative=negative_prompt),
+                (codec.channels, 1 + -(-(frames - 1) // factor), *grid),
+                scheduler=self.scheduler,
+                steps=self.config.steps if steps is None else steps,
+                guidance=TextGuidance(scale),
+                generators=self.generators(seeds, len(prompts)),
+                on_step=on_step,
+            )
+            if on_stage is not None:
+                on_stage(BASE, key_frames)
+        latents = key_frames
+        if factor > 1:
+            fills = Interpolation(
+                self.interpolator, process_from(self.interpolator_scheduler), text, factor=factor
+            )
+            told = fills.describe(prompts, negative=negative_prompt)
+            latents = fills.sample(
+                fills.knowing(told, key_frames),
+                (
+                    codec.channels,
+                    frames_of(key_frames.shape[2], factor=factor),
+                    key_frames.shape[3],
+                    key_frames.shape[4],
+                ),
+                scheduler=self.interpolator_scheduler,
+                steps=self.config.interpolation_steps,
+                guidance=TextGuidance(self.config.interpolation_guidance_scale),
+                generators=self.generators(seeds, len(prompts), stage=INTERPOLATE),
+                on_step=on_step,
+            )[:, :, :frames]
+            if on_stage is not None:
+                on_stage(INTERPOLATE, latents)
+        return self.finish(latents, output_type, self.native_fps(wanted))
+
+    def _frames(self, asked: int | None, stages: Sequence[str], key_frames: Latents | None) -> int:
+        """Frames of the finished video."""
+        if key_frames is None:
+            native = self.native_num_frames(stages)
+            return self.check_num_frames(native if asked is None else asked, native)
+        keys = key_frames.shape[2]
+        spanned = self.spanned(keys, stages)
+        if asked is not None and not 1 <= asked <= spanned:
+            raise RequestError(
+                f"num_frames={asked} cannot be made of {keys} key frames: they span {spanned}. "
+                f"Use {spanned}, or other key frames."
+            )
+        return spanned if asked is None else asked

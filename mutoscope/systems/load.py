@@ -96,10 +96,13 @@ def _read_index(folder: Path) -> dict[str, Any]:
 
 
 def _components(system_class: type[System], index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Component name -> library and class: the constructor's arguments that have no default."""
+    """Component name -> library and class: the constructor's arguments that have no default, and
+    of the optional components those that the index has."""
     parameters = list(inspect.signature(system_class.__init__).parameters.values())[1:]
-    required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
-    return {name: (str(index[name][0]), str(index[name][1])) for name in required}
+    names = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+    optional = system_class._optional_components
+    names += [name for name in optional if index.get(name, (None, None))[0] is not None]
+    return {name: (str(index[name][0]), str(index[name][1])) for name in names}
 
 
 def _component(folder: Path, library: str, kind: str, dtype: torch.dtype) -> object:

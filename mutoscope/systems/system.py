@@ -1,7 +1,9 @@
 """System: what every cascade shares; seeds, checks before any work, the way out to pixels."""
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from einops import rearrange
+from jaxtyping import UInt8
 from torch import Generator, Tensor, nn
 
 from mutoscope.encoding.codec import LatentCodec
@@ -21,6 +24,8 @@ from mutoscope.video.frames import to_bytes
 
 OutputType = Literal["uint8", "pt", "latent"]
 Seeds = int | Sequence[int | Generator]
+OnStage = Callable[[str, Latents], None]
+"""Called as `on_stage(name, latents)` when a stage has finished."""
 
 # A network without position embeddings in space draws larger frames than it learned, and rotary
 # positions go on in time; but beyond this factor nothing it draws makes sense.
@@ -76,6 +81,40 @@ class System(DiffusionPipeline):
     paper: str
 
     @property
+    @abstractmethod
+    def stages(self) -> tuple[str, ...]:
+        """The names of its stages, in the order in which they work."""
+
+    @abstractmethod
+    def spanned(self, num_keys: int, stages: Sequence[str]) -> int:
+        """Frames of the video that the stages make of so many key frames."""
+
+    def native_num_frames(self, stages: Sequence[str]) -> int:
+        """Frames of a video as the stages learned to make it."""
+        return self.spanned(self.config.num_frames, stages)
+
+    @abstractmethod
+    def native_fps(self, stages: Sequence[str]) -> float:
+        """Frames per second at which what the stages make moves as fast as it was meant to, Hz."""
+
+    def check_stages(self, stages: Sequence[str] | None) -> tuple[str, ...]:
+        """The stages to run: the first so many, and all if None.
+
+        Raises:
+            RequestError: The system has no such stages, or not in this order.
+        """
+        asked = self.stages if stages is None else tuple(stages)
+        if not asked or asked != self.stages[: len(asked)]:
+            possible = " or ".join(
+                ",".join(self.stages[: count + 1]) for count in range(len(self.stages))
+            )
+            raise RequestError(
+                f"stages {','.join(asked)!r} cannot be run: each builds on the one before, so this "
+                f"model runs {possible}. Use one of these."
+            )
+        return asked
+
+    @property
     def native_size(self) -> Size:
         """The frame size that the system was trained at."""
         return Size(self.config.height, self.config.width)
@@ -107,13 +146,16 @@ class System(DiffusionPipeline):
             )
         return prompts
 
-    def check_num_frames(self, num_frames: int) -> int:
+    def check_num_frames(self, num_frames: int, native: int) -> int:
         """The frame count, if the system can make it.
+
+        Args:
+            num_frames: What is asked for.
+            native: Frames of the videos that the stages at work learned to make.
 
         Raises:
             RequestError: It is below 1 or far beyond what the system learned.
         """
-        native = self.config.num_frames
         if not 1 <= num_frames <= _FURTHEST * native:
             raise RequestError(
                 f"num_frames={num_frames} cannot be made: this model makes 1 (a still) to "
@@ -145,13 +187,16 @@ class System(DiffusionPipeline):
             )
         return size
 
-    def generators(self, seeds: Seeds, count: int) -> list[Generator]:
+    def generators(self, seeds: Seeds, count: int, *, stage: str = "") -> list[Generator]:
         """One generator per video, on the CPU so that every machine draws the same noise.
 
         Args:
             seeds: The first video's seed, from which the others count up; or one seed or generator
                 per video.
             count: How many videos.
+            stage: What the noise is for. Each stage has noise of its own from the same seed, which
+                does not depend on whether the stages before it ran just now. Generators that were
+                passed just go on.
 
         Raises:
             RequestError: Seeds and videos differ in number, or a seed is out of range.
@@ -165,20 +210,38 @@ class System(DiffusionPipeline):
         for seed in each:
             if isinstance(seed, int) and not 0 <= seed < 2**63:
                 raise RequestError(f"seed={seed} cannot be used: seeds are 0 to 2^63 - 1. Use 0.")
-        return [s if isinstance(s, Generator) else Generator().manual_seed(s) for s in each]
+        return [
+            s if isinstance(s, Generator) else Generator().manual_seed(_seed_of(s, stage))
+            for s in each
+        ]
 
-    def finish(self, latents: Latents, codec: LatentCodec, output_type: OutputType) -> VideoOutput:
-        """Latents to what the caller asked for; video by video, so that memory stays small.
+    def pixels(self, latents: Latents) -> UInt8[np.ndarray, "B F H W 3"]:
+        """Scaled latents as frames to look at; video by video, so that memory stays small."""
+        codec = LatentCodec(self.vae)
+        with torch.inference_mode():
+            return np.concatenate([to_bytes(codec.decode(one)) for one in latents.split(1)])
+
+    def finish(self, latents: Latents, output_type: OutputType, fps: float) -> VideoOutput:
+        """Latents to what the caller asked for.
 
         Args:
             latents: Scaled latents of the finished videos.
-            codec: Decodes them.
             output_type: See `VideoOutput`.
+            fps: Frame rate of the videos, Hz.
         """
         if output_type == "latent":
-            return VideoOutput(latents, self.config.fps)
-        videos = [codec.decode(one).float() for one in latents.split(1)]
+            return VideoOutput(latents, fps)
         if output_type == "uint8":
-            return VideoOutput(np.concatenate([to_bytes(v) for v in videos]), self.config.fps)
+            return VideoOutput(self.pixels(latents), fps)
+        codec = LatentCodec(self.vae)
+        videos = [codec.decode(one).float() for one in latents.split(1)]
         unit = ((torch.cat(videos) + 1) / 2).clamp(0, 1)
-        return VideoOutput(rearrange(unit, "b c f h w -> b f c h w"), self.config.fps)
+        return VideoOutput(rearrange(unit, "b c f h w -> b f c h w"), fps)
+
+
+def _seed_of(seed: int, stage: str) -> int:
+    """The seed itself for the first stage; for later ones another, made of it and their name."""
+    if not stage:
+        return seed
+    digest = hashlib.sha256(f"{stage} {seed}".encode()).digest()
+    return int.from_bytes(digest[:7])

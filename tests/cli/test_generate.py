@@ -62,6 +62,7 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
         "prompt": PROMPT,
         "negative": "night",
         "seed": 5,
+        "stages": "base",
         "num_frames": 6,
         "height": 20,
         "width": 32,

@@ -7,9 +7,10 @@ from mutoscope.cli.main import app
 FROZEN = {
     "generate": (
         "prompt --model --out --prompts --negative --seed --num-videos --steps --guidance --size "
-        "--num-frames --still --fps --sheet --device --dtype"
+        "--num-frames --stages --still --fps --sheet --device --dtype"
     ),
     "replay": "file",
+    "continue": "file --out",
     "inspect": "file",
     "evaluate": "--out --model --split --prompts --seeds",
     "train": "recipe --out --data --device --minutes --dry-run",

@@ -1,0 +1,42 @@
+"""`mutoscope continue`: key frames on disk become the whole video."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+
+def go_on(
+    file: Annotated[Path, Argument(help="A preview, or what `generate --stages base` made.")],
+    out: Annotated[
+        Path | None, Option(help="The finished video; as first meant by default.")
+    ] = None,
+) -> None:
+    """Finish a video of which the key frames are there; the same frames as in one go."""
+    from mutoscope.cli.unfinished import kept
+
+    goal, latents = kept(file)
+
+    from mutoscope.cli.making import draw, open_system, pick_device, record
+    from mutoscope.cli.progress import StepProgress
+    from mutoscope.metrics.health import complaints
+    from mutoscope.video.files import check_target, write_video
+
+    settings, path = goal.settings, out or goal.out
+    check_target(path, goal.fps)
+    system = open_system(settings.model, pick_device(settings.device), settings.dtype)
+    stages = settings.stages.split(",")
+    with StepProgress(settings.prompt, stages[1:]) as progress:
+        frames = draw(
+            system,
+            settings,
+            progress,
+            lambda stage, latents: progress.next_stage(),
+            key_frames=latents.to(settings.device),
+        )
+    write_video(path, frames, goal.fps, record(system, settings, frames))
+    size = f"{len(frames)} frames {settings.height}x{settings.width}, seed {settings.seed}"
+    print(f"{path}  ({size})")
+    for complaint in complaints(frames):
+        print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)

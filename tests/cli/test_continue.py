@@ -1,0 +1,113 @@
+"""A cascade on the command line: the preview, stopping early, and going on where it stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mutoscope.stages.interpolation import Interpolation
+from mutoscope.systems.system import System
+from mutoscope.video.files import probe, read_frames
+from tests.cli.conftest import Result
+
+PROMPT = "a red star drifts left"
+Run = Callable[..., Result]
+
+
+def sha(path: Path) -> object:
+    return probe(path).metadata["frames_sha256"]
+
+
+def test_one_command_makes_the_whole_video(run: Run, cascade_folder: Path) -> None:
+    result = run("generate", PROMPT, "--model", cascade_folder, "--out", "v.mp4")
+    assert result.code == 0
+    assert result.out.startswith("v.preview.mp4  (4 key frames; the video follows)\nv.mp4  (13 fr")
+    info = probe(Path("v.mp4"))
+    assert (info.num_frames, info.fps) == (13, 32.0)
+    assert [path.name for path in Path().iterdir()] == ["v.mp4"]
+    assert run("replay", "v.mp4").code == 0
+
+
+def test_what_stopped_early_goes_on_to_the_same_frames(run: Run, cascade_folder: Path) -> None:
+    model = ("--model", cascade_folder, "--seed", 3)
+    assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
+    assert run("generate", PROMPT, *model, "--out", "keys.mp4", "--stages", "base").code == 0
+    assert (probe(Path("keys.mp4")).num_frames, probe(Path("keys.mp4")).fps) == (4, 8.0)
+    assert run("replay", "keys.mp4").code == 0
+    assert run("continue", "keys.mp4").code == 0
+    assert probe(Path("keys-whole.mp4")).fps == 32.0
+    assert sha(Path("keys-whole.mp4")) == sha(Path("whole.mp4"))
+    assert run("replay", "keys-whole.mp4").code == 0
+
+
+def test_a_stage_that_fails_loses_nothing_before_it(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ("--model", cascade_folder, "--num-frames", 7)
+    assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Interpolation, "predict", full)
+        result = run("generate", PROMPT, *model, "--out", "v.mp4")
+    assert result.code == 1
+    assert "go on with: mutoscope continue v.preview.mp4\n" in result.err
+    assert "not enough memory" in result.err
+    assert not Path("v.mp4").exists()
+    assert read_frames(Path("v.preview.mp4"))[0].shape == (3, 16, 24, 3)
+    assert run("continue", "v.preview.mp4").out.startswith(f"{Path('v.mp4').absolute()}  (7 fra")
+    assert sha(Path("v.mp4")) == sha(Path("whole.mp4"))
+
+
+def test_killed_while_interpolating_it_goes_on(run: Run, cascade_folder: Path) -> None:
+    command = [sys.executable, "-m", "mutoscope.cli.main", "generate", PROMPT]
+    options = ["--model", str(cascade_folder), "--out", "v.mp4", "--num-frames", "52"]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
+    preview, end = Path("v.preview.mp4"), time.monotonic() + 60
+    while not preview.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert preview.exists()
+    assert not Path("v.mp4").exists()
+    assert run("continue", preview, "--out", "w.mp4").code == 0
+    assert run("generate", PROMPT, *options[:3], "whole.mp4", *options[4:]).code == 0
+    assert sha(Path("w.mp4")) == sha(Path("whole.mp4"))
+
+
+def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path) -> None:
+    model = ("--model", cascade_folder)
+    assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
+    refused = run("continue", "whole.mp4")
+    assert refused.code == 1
+    assert "holds no key frames to go on from" in refused.err
+    assert run("generate", PROMPT, *model, "--out", "keys.mp4", "--stages", "base").code == 0
+    beside = Path("keys.safetensors")
+    other = {name: tensor + 1 for name, tensor in load_file(beside).items()}
+    save_file(other, beside)
+    assert "does not belong to keys.mp4" in run("continue", "keys.mp4").err
+    beside.unlink()
+    assert "keys.safetensors is missing" in run("continue", "keys.mp4").err
+    assert "cannot be run" in run("generate", PROMPT, *model, "--stages", "interpolate").err
+
+
+def test_a_video_that_shows_nothing_is_pointed_out(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def black(self: System, latents: torch.Tensor) -> np.ndarray:
+        return np.zeros((1, latents.shape[2], 16, 24, 3), np.uint8)
+
+    monkeypatch.setattr(System, "pixels", black)
+    result = run("generate", PROMPT, "--model", cascade_folder, "--out", "v.webp")
+    assert result.code == 0
+    assert result.err.startswith("mutoscope: look at v.webp: all frames are black.")

@@ -1,0 +1,47 @@
+"""Each thing that can go wrong is seen, and true videos are left in peace."""
+
+import numpy as np
+import pytest
+import torch
+
+from mutoscope.errors import MutoscopeError
+from mutoscope.metrics.health import check_finite, complaints
+from mutoscope.video.frames import Frames
+from mutoscope.world.render import render
+from mutoscope.world.scene import draw_scene
+
+
+def clip(seed: int = 0, num_frames: int = 8) -> Frames:
+    return render(draw_scene(seed, split="test"), num_frames=num_frames, fps=8.0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_true_videos_raise_no_complaint(seed: int) -> None:
+    frames = clip(seed)
+    assert complaints(frames, frames[::4]) == []
+    assert complaints(frames[:1]) == []
+
+
+def test_black_flat_and_frozen_videos_are_seen() -> None:
+    frames = clip()
+    assert complaints(np.zeros_like(frames))[0] == "all frames are black"
+    assert complaints(np.full_like(frames, 90))[0] == "all frames are one flat colour"
+    frozen = np.repeat(frames[:1], 8, axis=0)
+    assert complaints(frozen) == ["nothing moves from the first frame to the last"]
+
+
+def test_a_jump_and_other_colours_are_seen() -> None:
+    frames = clip()
+    seam = np.concatenate([frames[:4], clip(5)[4:]])
+    assert complaints(seam) == ["the picture jumps between frames 3 and 4"]
+    redder = np.clip(frames.astype(int) + np.array([40, 0, 0]), 0, 255).astype(np.uint8)
+    (said,) = complaints(redder, frames[::4])
+    assert said.startswith("colours lie ")
+
+
+def test_latents_that_are_no_numbers_are_refused() -> None:
+    latents = torch.zeros(2, 3, 4, 2, 2)
+    check_finite(latents, "base")
+    latents[1, 0, 2] = torch.nan
+    with pytest.raises(MutoscopeError, match="stage 'base' broke down: 1 of 2 videos"):
+        check_finite(latents, "base")
