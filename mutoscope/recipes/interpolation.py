@@ -43,6 +43,7 @@ class InterpolationTask:
         process: The noise law, that of the base model.
         factor: Frames from one key frame to the next (LaVie: 4).
         keys_seen: Key frames of a short window; every fourth batch holds whole clips.
+        most_known: See `Interpolation`.
         patch: Height and width of a window, in latent cells of the 10x16 of a frame.
         clips: Clips in the cache, each spanned by as many key frames as the base model draws.
         batch_size: Short windows a batch; of whole clips so many as have no more frames.
@@ -53,6 +54,7 @@ class InterpolationTask:
     process: VariancePreserving = LAW
     factor: int = 4
     keys_seen: int = 5
+    most_known: int = 12
     patch: tuple[int, int] = (8, 12)
     clips: int = 4_000
     batch_size: int = 8
@@ -73,7 +75,9 @@ class InterpolationTask:
         network.to(device).to(memory_format=torch.channels_last)
         source = self._source(data)
         return Run(
-            objective=Interpolation(network, self.process, text, factor=self.factor),
+            objective=Interpolation(
+                network, self.process, text, factor=self.factor, most_known=self.most_known
+            ),
             batches=self._batches(latent_cache(source, codec, work)),
             evaluate=InterpolationSamples(
                 self.process, text, codec, self.factor, self._examples(source, data)

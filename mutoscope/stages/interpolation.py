@@ -1,16 +1,22 @@
 """Interpolation: a few key frames become a smooth video (LaVie, arXiv 2309.15103 §4.2)."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from diffusers import SchedulerMixin
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
+from mutoscope.diffusion.denoise import OnStep
+from mutoscope.diffusion.guidance import Guidance
 from mutoscope.diffusion.process import Process
+from mutoscope.diffusion.tiles import Tiles
+from mutoscope.diffusion.windows import Window, windows
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import RequestError
-from mutoscope.stages.text_stage import TextStage
+from mutoscope.stages.text_stage import TextStage, first_known
 from mutoscope.types import Batch, Latents, Loss, Times
 
 KEYS = "keys"
@@ -30,6 +36,8 @@ class Interpolation(TextStage):
         process: The noise law.
         text: The text encoder; frozen.
         factor: Frames from one key frame to the next, at least 2 (LaVie: 4, 16 frames become 61).
+        most_known: Most frames known at the beginning of a training clip, in half of the clips, so
+            that a long video can be made in windows; 0, as in the paper, for none.
         text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
 
     Raises:
@@ -43,6 +51,7 @@ class Interpolation(TextStage):
         text: TextEncoder,
         *,
         factor: int = 4,
+        most_known: int = 0,
         text_dropout: float = 0.1,
     ) -> None:
         super().__init__(network, process, text, text_dropout=text_dropout)
@@ -51,6 +60,7 @@ class Interpolation(TextStage):
                 f"factor={factor} puts no frame between key frames: it is at least 2. Use e.g. 4."
             )
         self.factor = factor
+        self.most_known = most_known
 
     def knowing(self, condition: Condition, keys: Latents) -> Condition:
         """The condition with the key frames it is about.
@@ -66,10 +76,13 @@ class Interpolation(TextStage):
         return batch.latents
 
     def condition_for_training(self, batch: Batch, generator: Generator) -> Condition:
-        """States of the captions, some dropped, and the clips' own frames at the lower rate."""
+        """States of the captions, some dropped, the clips' own frames at the lower rate, and first
+        frames that are known."""
         states, mask = self.states_for_training(batch.captions, generator)
         told = Condition(text=states, text_mask=mask, null_text=states, null_mask=mask)
-        return self.knowing(told, self.clean(batch)[:, :, :: self.factor])
+        clean = self.clean(batch)
+        told = self.knowing(told, clean[:, :, :: self.factor])
+        return first_known(told, clean, self.most_known, generator)
 
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         keys = condition.beside[KEYS]
@@ -80,6 +93,63 @@ class Interpolation(TextStage):
     def reduce(self, error: Tensor, batch: Batch) -> Loss:
         """The mean over all frames; those at the key frames' times count like any other."""
         return Loss(error.mean(), {})
+
+    def fill(
+        self,
+        condition: Condition,
+        *,
+        window: int,
+        overlap: int,
+        tiles: Tiles,
+        scheduler: SchedulerMixin,
+        steps: int,
+        guidance: Guidance,
+        generators: Sequence[Generator],
+        on_step: OnStep | None = None,
+    ) -> Iterator[Float[Tensor, "B c F h w"]]:
+        """Latents of the smooth video, window after window; see `sample_windows`.
+
+        Args:
+            condition: With all key frames; see `knowing`.
+            window: Key frames told at once, as in training.
+            overlap: Key frames in which a window begins, at least 1.
+            tiles: Parts of the frame made at once.
+            scheduler: The solver, of the same noise law as `process`.
+            steps: Network evaluations per tile and window.
+            guidance: How predictions with and without text are combined.
+            generators: One per sample, so that a sample depends on its seed and not on its batch.
+            on_step: Called after each step with steps done and in all windows together; raise
+                `Cancelled` in it to stop.
+
+        Raises:
+            RequestError: Windows share no key frame.
+        """
+        if overlap < 1:
+            raise RequestError(
+                f"windows of key frames with an overlap of {overlap} cannot be filled in: those "
+                "that share no key frame would leave out the frames between them. Use 1 or more."
+            )
+        keys = condition.beside[KEYS]
+        parts = [
+            (self._frames_of(part), self.knowing(condition, keys[:, :, part.frames]))
+            for part in windows(keys.shape[2], size=window, overlap=overlap)
+        ]
+        yield from self.sample_windows(
+            parts,
+            (keys.shape[1], keys.shape[3], keys.shape[4]),
+            tiles=tiles,
+            scheduler=scheduler,
+            steps=steps,
+            guidance=guidance,
+            generators=generators,
+            on_step=on_step,
+        )
+
+    def _frames_of(self, part: Window) -> Window:
+        """A window of key frames as one of the frames that they span."""
+        known = num_frames(part.known, factor=self.factor) if part.known else 0
+        stop = self.factor * (part.stop - 1) + 1
+        return Window(self.factor * part.start, stop, known)
 
 
 def num_frames(num_keys: int, *, factor: int) -> int:

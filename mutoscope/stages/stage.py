@@ -1,7 +1,8 @@
 """Stage: `loss` and `sample` around one denoiser, a pair, so that the two cannot drift apart."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from diffusers import SchedulerMixin
@@ -10,7 +11,9 @@ from torch import Generator, Tensor, nn
 from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise, pinned
 from mutoscope.diffusion.guidance import Guidance
 from mutoscope.diffusion.process import Process
+from mutoscope.diffusion.tiles import Tiles
 from mutoscope.diffusion.times import TimeDraw, UniformTimes
+from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.condition import Condition
 from mutoscope.types import Batch, Latents, Loss, Times
 
@@ -112,3 +115,65 @@ class Stage(ABC):
             generator=generators,
             on_step=on_step,
         )
+
+    def sample_windows(
+        self,
+        parts: Sequence[tuple[Window, Condition]],
+        shape: tuple[int, int, int],
+        *,
+        tiles: Tiles,
+        scheduler: SchedulerMixin,
+        steps: int,
+        guidance: Guidance,
+        generators: Sequence[Generator],
+        on_step: OnStep | None = None,
+    ) -> Iterator[Latents]:
+        """Draws latents of any length, window after window; together they are all frames.
+
+        Each window begins with the last frames of the one before, finished and unchanged, so there
+        is no seam in time; within a window tiles are blended at every step. Memory depends on the
+        sizes of window and tile, not on the length of the video.
+
+        Args:
+            parts: The windows (see `windows`), and what the denoiser is told in each.
+            shape: Channels, height and width of each sample, in latent cells.
+            tiles: Parts of the frame drawn at once.
+            scheduler: The solver, of the same noise law as `process`.
+            steps: Network evaluations per tile and window.
+            guidance: How predictions with and without text are combined.
+            generators: One per sample, so that a sample depends on its seed and not on its batch.
+            on_step: Called after each step with steps done and in all windows together; raise
+                `Cancelled` in it to stop.
+        """
+        channels, height, width = shape
+        parameter = next(self.network.parameters())
+        before: Tensor | None = None
+        for number, (part, condition) in enumerate(parts):
+            noise = draw_noise((channels, part.stop - part.start, height, width), generators)
+            noise = noise.to(parameter.device, parameter.dtype)
+            told = condition
+            if before is not None and part.known:
+                frames = torch.zeros_like(noise)
+                frames[:, :, : part.known] = before[:, :, -part.known :]
+                mask = torch.arange(noise.shape[2], device=noise.device) < part.known
+                told = replace(condition, frames=frames, frame_mask=mask.expand(len(noise), -1))
+            before = denoise(
+                tiles.over(self.predict),
+                noise,
+                scheduler=scheduler,
+                steps=steps,
+                condition=told,
+                guidance=guidance,
+                generator=generators,
+                on_step=None if on_step is None else _counted(on_step, number, len(parts)),
+            )
+            yield before[:, :, part.known :]
+
+
+def _counted(on_step: OnStep, number: int, of: int) -> OnStep:
+    """The callback with steps counted over all windows."""
+
+    def counted(done: int, total: int, latents: Tensor) -> None:
+        on_step(number * total + done, of * total, latents)
+
+    return counted

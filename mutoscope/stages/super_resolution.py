@@ -8,7 +8,7 @@ from diffusers import SchedulerMixin
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise
+from mutoscope.diffusion.denoise import OnStep, draw_noise
 from mutoscope.diffusion.guidance import Guidance
 from mutoscope.diffusion.process import Process, VariancePreserving
 from mutoscope.diffusion.tiles import Tiles
@@ -18,7 +18,7 @@ from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import RequestError
 from mutoscope.stages.stage import EVEN_TIMES
-from mutoscope.stages.text_stage import TextStage
+from mutoscope.stages.text_stage import TextStage, first_known
 from mutoscope.types import Batch, Latents, Loss, Times, Video
 
 LOW = "low"
@@ -114,12 +114,7 @@ class SuperResolution(TextStage):
             noise_level=level,
             beside={LOW: self.low_process.add_noise(low, noise, level.float())},
         )
-        if self.most_known == 0 or clean.shape[2] <= self.most_known:
-            return told
-        known = torch.randint(1, self.most_known + 1, (len(low), 1), generator=generator)
-        known = known * (torch.rand(len(low), 1, generator=generator) < 0.5)
-        first = torch.arange(clean.shape[2]) < known
-        return replace(told, frames=clean, frame_mask=first.to(clean.device))
+        return first_known(told, clean, self.most_known, generator)
 
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         low = condition.beside[LOW].to(noisy)
@@ -150,11 +145,7 @@ class SuperResolution(TextStage):
         generators: Sequence[Generator],
         on_step: OnStep | None = None,
     ) -> Iterator[Float[Tensor, "B c F h w"]]:
-        """Latents of the large video, window after window; together they are all its frames.
-
-        Each window begins with the last frames of the one before, finished and unchanged, so there
-        is no seam in time; within a window tiles are blended at every step. Memory depends on the
-        sizes of window and tile, not on the length of the video.
+        """Latents of the large video, window after window; see `sample_windows`.
 
         Args:
             condition: With the whole small video; see `knowing`.
@@ -170,36 +161,17 @@ class SuperResolution(TextStage):
                 `Cancelled` in it to stop.
         """
         low = condition.beside[LOW]
-        parts = windows(low.shape[2], size=window, overlap=overlap)
-        parameter = next(self.network.parameters())
-        before: Tensor | None = None
-        for number, part in enumerate(parts):
-            noise = draw_noise((channels, part.stop - part.start, *low.shape[-2:]), generators)
-            noise = noise.to(parameter.device, parameter.dtype)
-            told = replace(condition, beside={**condition.beside, LOW: low[:, :, part.frames]})
-            if before is not None and part.known:
-                frames = torch.zeros_like(noise)
-                frames[:, :, : part.known] = before[:, :, -part.known :]
-                mask = torch.arange(noise.shape[2], device=noise.device) < part.known
-                told = replace(told, frames=frames, frame_mask=mask.expand(len(noise), -1))
-            latents = denoise(
-                tiles.over(self.predict),
-                noise,
-                scheduler=scheduler,
-                steps=steps,
-                condition=told,
-                guidance=guidance,
-                generator=generators,
-                on_step=None if on_step is None else _counted(on_step, number, len(parts)),
-            )
-            before = latents
-            yield latents[:, :, part.known :]
-
-
-def _counted(on_step: OnStep, number: int, of: int) -> OnStep:
-    """The callback with steps counted over all windows."""
-
-    def counted(done: int, total: int, latents: Tensor) -> None:
-        on_step(number * total + done, of * total, latents)
-
-    return counted
+        parts = [
+            (part, replace(condition, beside={**condition.beside, LOW: low[:, :, part.frames]}))
+            for part in windows(low.shape[2], size=window, overlap=overlap)
+        ]
+        yield from self.sample_windows(
+            parts,
+            (channels, low.shape[3], low.shape[4]),
+            tiles=tiles,
+            scheduler=scheduler,
+            steps=steps,
+            guidance=guidance,
+            generators=generators,
+            on_step=on_step,
+        )

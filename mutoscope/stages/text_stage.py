@@ -1,6 +1,7 @@
 """TextStage: what the stages that are told a sentence share."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Generator, nn
@@ -62,3 +63,22 @@ class TextStage(Stage):
             "encoder_hidden_states": condition.text,
             "text_mask": condition.text_mask,
         }
+
+
+def first_known(condition: Condition, clean: Latents, most: int, generator: Generator) -> Condition:
+    """What training tells a stage whose windows begin in the one before.
+
+    Args:
+        condition: What it is told else.
+        clean: The clips, B C F h w.
+        most: Half of the clips begin with 1 to `most` frames that are known, fewer than they have;
+            0 for none.
+        generator: Of these draws.
+    """
+    most = min(most, clean.shape[2] - 1)
+    if most < 1:
+        return condition
+    known = torch.randint(1, most + 1, (len(clean), 1), generator=generator)
+    known = known * (torch.rand(len(clean), 1, generator=generator) < 0.5)
+    first = torch.arange(clean.shape[2]) < known
+    return replace(condition, frames=clean, frame_mask=first.to(clean.device))

@@ -10,6 +10,7 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 from mutoscope.diffusion.denoise import OnStep
 from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import process_from
+from mutoscope.diffusion.tiles import Tiles
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import RequestError
@@ -21,6 +22,8 @@ from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOu
 from mutoscope.types import Latents, Size
 
 BASE, INTERPOLATE = "base", "interpolate"
+# Key frames in which a window of the interpolation begins: two tell how things move.
+_OVERLAP = 2
 
 
 class LaVie(System):
@@ -186,23 +189,27 @@ class LaVie(System):
                 self.interpolator, process_from(self.interpolator_scheduler), text, factor=factor
             )
             told = fills.describe(prompts, negative=negative_prompt)
-            latents = fills.sample(
+            parts = fills.fill(
                 fills.knowing(told, key_frames),
-                (
-                    codec.channels,
-                    frames_of(key_frames.shape[2], factor=factor),
-                    key_frames.shape[3],
-                    key_frames.shape[4],
-                ),
+                window=self.config.num_frames,
+                overlap=min(_OVERLAP, self.config.num_frames - 1),
+                tiles=self._tiles(codec),
                 scheduler=self.interpolator_scheduler,
                 steps=self.config.interpolation_steps,
                 guidance=TextGuidance(self.config.interpolation_guidance_scale),
                 generators=self.generators(seeds, len(prompts), stage=INTERPOLATE),
                 on_step=on_step,
-            )[:, :, :frames]
+            )
+            latents = torch.cat(list(parts), dim=2)[:, :, :frames]
             if on_stage is not None:
                 on_stage(INTERPOLATE, latents)
         return self.finish(latents, output_type, self.native_fps(wanted))
+
+    def _tiles(self, codec: LatentCodec) -> Tiles:
+        """Parts of large frames: what was learned and half as much again, a quarter shared."""
+        height, width = codec.latent_size(self.native_size)
+        height, width = 3 * height // 2, 3 * width // 2
+        return Tiles(height=height, width=width, overlap=min(height, width) // 4)
 
     def _frames(self, asked: int | None, stages: Sequence[str], key_frames: Latents | None) -> int:
         """Frames of the finished video."""

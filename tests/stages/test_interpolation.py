@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mutoscope.diffusion.guidance import TextGuidance, Unguided
 from mutoscope.diffusion.process import Process, RectifiedFlow, VariancePreserving
+from mutoscope.diffusion.tiles import Tiles
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import RequestError
 from mutoscope.nn.video_unet import VideoUNet
@@ -217,3 +218,73 @@ def test_what_does_not_fit_is_refused(stage: Interpolation) -> None:
         stage.loss(batch(6), torch.Generator())
     with pytest.raises(RequestError, match="factor=1 puts no frame between"):
         Interpolation(stage.network, V, stage.text, factor=1)
+
+
+def fill(stage: Interpolation, keys: Tensor, *, window: int, overlap: int) -> Tensor:
+    parts = stage.fill(
+        stage.knowing(stage.describe(["a red star"] * len(keys)), keys),
+        window=window,
+        overlap=overlap,
+        tiles=Tiles(height=64, width=64, overlap=0),
+        scheduler=V.scheduler(),
+        steps=3,
+        guidance=Unguided(),
+        generators=[torch.Generator().manual_seed(seed) for seed in range(len(keys))],
+    )
+    return torch.cat(list(parts), dim=2)
+
+
+def test_one_window_is_the_whole_video_at_once(stage: Interpolation) -> None:
+    keys = latents(2, 4, 5, 4, 6)
+    at_once = stage.sample(
+        stage.knowing(stage.describe(["a red star"] * 2), keys),
+        (4, 17, 4, 6),
+        scheduler=V.scheduler(),
+        steps=3,
+        guidance=Unguided(),
+        generators=[torch.Generator().manual_seed(seed) for seed in range(2)],
+    )
+    assert torch.equal(fill(stage, keys, window=5, overlap=2), at_once)
+
+
+@pytest.mark.parametrize(("num_keys", "frames"), [(1, 1), (4, 13), (7, 25), (9, 33)])
+def test_any_number_of_key_frames_is_filled_in(
+    stage: Interpolation, num_keys: int, frames: int
+) -> None:
+    keys = latents(2, 4, num_keys, 4, 6)
+    assert fill(stage, keys, window=4, overlap=2).shape == (2, 4, frames, 4, 6)
+
+
+def test_later_windows_change_nothing_before_them_and_begin_in_it(stage: Interpolation) -> None:
+    keys = latents(1, 4, 6, 4, 6)  # windows of keys 0 to 3 and 2 to 5, which share frames 8 to 12
+    video = fill(stage, keys, window=4, overlap=2)
+    later = keys.clone()
+    later[:, :, 4:] += 1
+    assert torch.equal(fill(stage, later, window=4, overlap=2)[:, :, :13], video[:, :, :13])
+    assert not torch.allclose(
+        fill(stage, later, window=4, overlap=2)[:, :, 13:], video[:, :, 13:], atol=1e-3
+    )
+    # Key frames 0 and 1 are of the first window alone: only what it made can carry them further.
+    early = keys.clone()
+    early[:, :, :2] += 1
+    assert not torch.equal(fill(stage, early, window=4, overlap=2)[:, :, 13:], video[:, :, 13:])
+    with pytest.raises(RequestError, match="share no key frame would leave out"):
+        fill(stage, keys, window=3, overlap=0)
+
+
+def test_half_of_the_training_clips_begin_with_known_frames(text: TextEncoder) -> None:
+    stage = Interpolation(nn.Identity(), V, text, most_known=3)
+    generator = torch.Generator().manual_seed(0)
+    known = torch.stack(
+        [
+            stage.condition_for_training(batch(), generator).frame_mask.sum(dim=1)  # type: ignore[union-attr]
+            for _ in range(200)
+        ]
+    ).flatten()
+    counts = torch.bincount(known, minlength=4) / len(known)
+    assert len(counts) == 4
+    torch.testing.assert_close(
+        counts, torch.tensor([1 / 2, 1 / 6, 1 / 6, 1 / 6]), atol=0.07, rtol=0
+    )
+    never = Interpolation(nn.Identity(), V, text)
+    assert never.condition_for_training(batch(), generator).frame_mask is None
