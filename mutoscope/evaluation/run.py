@@ -60,7 +60,7 @@ def evaluate(
     batch_size: int = 8,
     on_clip: OnClip = lambda done, total: None,
 ) -> Report:
-    """Draws each prompt once per seed and scores what the oracle reads.
+    """Draws each prompt's key frames once per seed and scores what the oracle reads.
 
     Writes `out/report.json`, `out/report.md` and `out/sheet.png`, the first prompts' videos with
     the first seed, none picked.
@@ -82,7 +82,9 @@ def evaluate(
     for start in range(0, len(jobs), batch_size):
         part = jobs[start : start + batch_size]
         output = system(
-            [asked[number].text for number, _ in part], seeds=[seed for _, seed in part]
+            [asked[number].text for number, _ in part],
+            seeds=[seed for _, seed in part],
+            stages=system.stages[:1],
         )
         assert isinstance(output.frames, np.ndarray)
         video = torch.stack([to_floats(clip) for clip in output.frames])

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import ClassVar, get_args
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin
+from jaxtyping import Float
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.diffusion.denoise import OnStep
@@ -20,10 +22,12 @@ from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
 from mutoscope.types import Latents, Size
+from mutoscope.video.frames import Frames, to_floats
 
 BASE, INTERPOLATE = "base", "interpolate"
 # Key frames in which a window of the interpolation begins: two tell how things move.
 _OVERLAP = 2
+_AT_ONCE = 16  # frames that are encoded together
 
 
 class LaVie(System):
@@ -185,29 +189,88 @@ class LaVie(System):
                 on_stage(BASE, key_frames)
         latents = key_frames
         if factor > 1:
-            fills = Interpolation(
-                self.interpolator, process_from(self.interpolator_scheduler), text, factor=factor
-            )
-            told = fills.describe(prompts, negative=negative_prompt)
-            parts = fills.fill(
-                fills.knowing(told, key_frames),
-                window=self.config.num_frames,
-                overlap=min(_OVERLAP, self.config.num_frames - 1),
-                tiles=self._tiles(codec),
-                scheduler=self.interpolator_scheduler,
-                steps=self.config.interpolation_steps,
-                guidance=TextGuidance(self.config.interpolation_guidance_scale),
-                generators=self.generators(seeds, len(prompts), stage=INTERPOLATE),
-                on_step=on_step,
-            )
-            latents = torch.cat(list(parts), dim=2)[:, :, :frames]
+            told = text, prompts, negative_prompt
+            latents = self._filled_in(key_frames, *told, seeds, on_step)[:, :, :frames]
             if on_stage is not None:
                 on_stage(INTERPOLATE, latents)
         return self.finish(latents, output_type, self.native_fps(wanted))
 
-    def _tiles(self, codec: LatentCodec) -> Tiles:
+    @torch.inference_mode()
+    def interpolate(
+        self,
+        frames: Frames,
+        prompt: str = "",
+        *,
+        fps: float,
+        seed: int = 0,
+        on_step: OnStep | None = None,
+    ) -> VideoOutput:
+        """Makes any video smoother: all frames are drawn anew, between the given ones and at them.
+
+        Args:
+            frames: uint8 K H W 3, at least two; of any size up to four times the native one.
+            prompt: What they show; the model draws better if it is told.
+            fps: Their frame rate, Hz; the result has `factor` times that.
+            seed: Of the noise.
+            on_step: As in `__call__`.
+
+        Raises:
+            RequestError: There is nothing between the frames, they are too large, or this model
+                does not interpolate.
+        """
+        if INTERPOLATE not in self.stages:
+            raise RequestError(
+                "this model has no network that interpolates, only the base. Use one that has."
+            )
+        count, height, width, _ = frames.shape
+        if count < 2:
+            raise RequestError(
+                f"a video of {count} frame has nothing between its frames. Give one of 2 or more."
+            )
+        codec = LatentCodec(self.vae)
+        factor = codec.spatial_factor
+        # The last row and column are repeated up to the next size that the autoencoder can code.
+        tall, wide = -(-height // factor) * factor, -(-width // factor) * factor
+        self.check_size(Size(tall, wide), factor)
+        margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
+        video = to_floats(np.pad(frames, margins, mode="edge"))[None]
+        keys = torch.cat([codec.encode(part) for part in video.split(_AT_ONCE, dim=2)], dim=2)
+        text = TextEncoder(self.text_encoder, self.tokenizer)
+        latents = self._filled_in(keys, text, [prompt], "", seed, on_step)
+        return VideoOutput(self.pixels(latents)[:, :, :height, :width], self.config.factor * fps)
+
+    def _filled_in(
+        self,
+        keys: Float[torch.Tensor, "B c K h w"],
+        text: TextEncoder,
+        prompts: list[str],
+        negative: str,
+        seeds: Seeds,
+        on_step: OnStep | None,
+    ) -> Float[torch.Tensor, "B c F h w"]:
+        """Latents of all frames that key frames span."""
+        stage = Interpolation(
+            self.interpolator,
+            process_from(self.interpolator_scheduler),
+            text,
+            factor=self.config.factor,
+        )
+        parts = stage.fill(
+            stage.knowing(stage.describe(prompts, negative=negative), keys),
+            window=self.config.num_frames,
+            overlap=_OVERLAP,
+            tiles=self._tiles(),
+            scheduler=self.interpolator_scheduler,
+            steps=self.config.interpolation_steps,
+            guidance=TextGuidance(self.config.interpolation_guidance_scale),
+            generators=self.generators(seeds, len(prompts), stage=INTERPOLATE),
+            on_step=on_step,
+        )
+        return torch.cat(list(parts), dim=2)
+
+    def _tiles(self) -> Tiles:
         """Parts of large frames: what was learned and half as much again, a quarter shared."""
-        height, width = codec.latent_size(self.native_size)
+        height, width = LatentCodec(self.vae).latent_size(self.native_size)
         height, width = 3 * height // 2, 3 * width // 2
         return Tiles(height=height, width=width, overlap=min(height, width) // 4)
 

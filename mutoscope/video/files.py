@@ -151,6 +151,44 @@ def read_frames(path: Path) -> tuple[Frames, float]:
             return np.stack(frames), _rate(stream)
 
 
+def read_steady(path: Path) -> tuple[Frames, float]:
+    """All frames of anyone's video as a player would show them, at one constant rate.
+
+    Of a variable rate becomes its average; a frame that is shown for long comes several times.
+    Pictures that a phone filmed on its side are turned upright.
+
+    Args:
+        path: A video file, or a folder of pictures that `write_video` made.
+
+    Returns:
+        The frames as uint8 F H W 3, and frames per second.
+
+    Raises:
+        DataError: There is no such file, it is damaged, or it holds no pictures.
+    """
+    if path.is_dir() or path.suffix.lower() in PILLOW_ENDINGS:
+        return read_frames(path)
+    with _readable(path), av.open(str(path)) as container:
+        stream = _video_stream(container, path)
+        rate = _rate(stream)
+        begins: list[float] = []
+        pictures: list[np.ndarray] = []
+        for frame in container.decode(stream):
+            begins.append(frame.time if frame.time is not None else len(begins) / rate)
+            upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            pictures.append(np.ascontiguousarray(upright))
+        if len(pictures) < max(stream.frames, 1):
+            raise DataError(
+                f"{path} is damaged: it ends after {len(pictures)} of {stream.frames} frames. "
+                "Fetch or make it again."
+            )
+        # The frame shown at each moment is the last that had begun, but for rounding.
+        count = max(1, round((begins[-1] - begins[0]) * rate) + 1)
+        moments = begins[0] + (np.arange(count) + 0.1) / rate
+        shown = np.searchsorted(np.asarray(begins), moments, side="right") - 1
+        return np.stack([pictures[number] for number in shown]), rate
+
+
 def read_clip(path: Path, *, start: float, num_frames: int, fps: float, size: Size) -> Frames:
     """Frames of a part of a video, at any rate and size.
 

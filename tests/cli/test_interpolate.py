@@ -1,0 +1,114 @@
+"""`interpolate`: any video file becomes smoother, and what cannot is said."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mutoscope.systems.lavie import LaVie
+from mutoscope.video.files import probe, read_frames, read_steady, write_video
+from mutoscope.video.frames import Frames
+from mutoscope.world.render import render
+from mutoscope.world.scene import draw_scene
+from tests.cli.conftest import Result
+
+Run = Callable[..., Result]
+
+
+def clip(num_frames: int = 6, height: int = 18, width: int = 30) -> Frames:
+    scene = draw_scene(3, split="test")
+    return render(scene, num_frames=num_frames, fps=8.0, height=height, width=width)
+
+
+def test_a_video_of_any_length_and_odd_size(
+    run: Run, cascade_folder: Path, tiny_cascade: LaVie
+) -> None:
+    frames = clip(height=17, width=31)
+    write_video(Path("in.webp"), frames, 10.0, {})
+    result = run("interpolate", "in.webp", "--model", cascade_folder, "--out", "v.webp")
+    assert result.out == "v.webp  (6 frames became 21, 40 a second)\n"
+    made, fps = read_frames(Path("v.webp"))
+    assert fps == pytest.approx(40, rel=0.01)
+    expected = tiny_cascade.interpolate(read_frames(Path("in.webp"))[0], fps=10.0).frames[0]
+    assert np.array_equal(made, expected)
+    assert made.shape == (21, 17, 31, 3)
+
+
+def test_every_option_matters(run: Run, cascade_folder: Path) -> None:
+    write_video(Path("in.mp4"), clip(), 8.0, {})
+
+    def made(*options: object) -> Frames:
+        arguments = ("interpolate", "in.mp4", "--model", cascade_folder, "--out", "v.webp")
+        assert run(*arguments, *options).code == 0
+        return read_frames(Path("v.webp"))[0]
+
+    plain = made()
+    assert np.array_equal(made("--seed", 0), plain)
+    assert not np.array_equal(made("--seed", 1), plain)
+    assert not np.array_equal(made("--prompt", "a blue circle"), plain)
+    assert made("--size", "16x24").shape == (21, 16, 24, 3)
+    assert run("interpolate", "in.mp4", "--model", cascade_folder, "--fps", 12).code == 0
+    assert probe(Path("in-smooth.mp4")).fps == 12.0
+
+
+def test_what_cannot_be_interpolated_is_said(
+    run: Run, cascade_folder: Path, tiny_folder: Path
+) -> None:
+    write_video(Path("one.webp"), clip(1), 8.0, {})
+    write_video(Path("large.webp"), clip(2, 100, 160), 8.0, {})
+    Path("text.mp4").write_text("no video")
+    model = ("--model", cascade_folder)
+    for arguments, words in (
+        (("one.webp", *model), "a video of 1 frame has nothing between its frames"),
+        (("large.webp", *model), "size 100x160 cannot be made"),
+        (("text.mp4", *model), "text.mp4 cannot be read as a video"),
+        (("none.mp4", *model), "none.mp4 does not exist"),
+        (("one.webp", *model, "--out", "v.png"), "v.png cannot hold a video"),
+        (("large.webp", "--model", tiny_folder), "no network that interpolates"),
+    ):
+        result = run("interpolate", *arguments)
+        assert result.code == 1
+        assert words in result.err
+        assert result.err.count("\n") == 1
+    assert not list(Path().glob("*smooth*"))
+
+
+def test_a_variable_rate_becomes_a_constant_one(tmp_path: Path) -> None:
+    """Frame 2 is shown three times as long as the others."""
+    path = tmp_path / "variable.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 10)
+        for number, moment in enumerate([0, 1, 2, 5, 6, 7]):
+            picture = np.full((32, 32, 3), 40 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = moment, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    frames, rate = read_steady(path)
+    levels = (frames.mean(axis=(1, 2, 3)) / 40).round().astype(int).tolist()
+    lengths = np.array([levels.count(number) for number in range(6)]) / rate
+    assert sorted(levels) == levels
+    # To half a frame of the average rate, each picture is shown as long as it was.
+    assert np.abs(lengths[:5] - [0.1, 0.1, 0.3, 0.1, 0.1]).max() <= 0.6 / rate
+
+
+def test_a_video_filmed_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    picture = np.zeros((32, 64, 3), np.uint8)
+    picture[:, :32] = 255  # the left half is bright
+    plain, turned = tmp_path / "plain.mp4", tmp_path / "turned.mp4"
+    write_video(plain, [picture] * 3, 8.0, {})
+    with av.open(str(plain)) as source, av.open(str(turned), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.set_display_rotation(90)  # to be turned counterclockwise
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    frames, _ = read_steady(turned)
+    assert frames.shape == (3, 64, 32, 3)
+    assert frames[:, 32:].mean() - frames[:, :32].mean() > 200  # left went down
