@@ -20,10 +20,12 @@ def interpolate(
     dtype: Annotated[str, Option(help="fp32, bf16 or fp16.")] = "fp32",
 ) -> None:
     """Draw the frames between the frames of a video."""
+    import numpy as np
+
     from mutoscope.errors import RequestError
     from mutoscope.types import Size
     from mutoscope.video.files import check_target, read_steady, write_video
-    from mutoscope.video.frames import Frames, fingerprint, fit
+    from mutoscope.video.frames import fingerprint, fit
 
     path = out or Path(f"{file.stem}-smooth.mp4")
     if path.suffix.lower() == ".png":
@@ -42,7 +44,8 @@ def interpolate(
         raise RequestError(f"{model} is a {type(system).__name__}, which does not interpolate.")
     with StepProgress(file.name, ["interpolate"]) as progress:
         output = system.interpolate(frames, prompt, fps=rate, seed=seed, on_step=progress)
-    made: Frames = output.frames[0]
+    assert isinstance(output.frames, np.ndarray)
+    made = output.frames[0]
     told = {
         "interpolated": {"file": file.name, "prompt": prompt, "seed": seed, "frames": len(frames)},
         "frames_sha256": fingerprint(made),
