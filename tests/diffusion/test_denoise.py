@@ -135,3 +135,47 @@ def test_noise_of_no_shape_is_refused(shape: tuple[int, ...]) -> None:
 def test_noise_of_no_samples_is_refused() -> None:
     with pytest.raises(RequestError, match="noise of 0 samples"):
         draw_noise(SHAPE, [])
+
+
+def times_seen(shift: float, steps: int) -> list[float]:
+    """What the network is told when it undoes a variance-preserving law."""
+    seen: list[float] = []
+
+    def watched(noisy: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        seen.append(float(time[0]))
+        return 0.5 * noisy
+
+    denoise(
+        watched,
+        draw_noise(SHAPE, [Generator().manual_seed(seed) for seed in range(2)]),
+        scheduler=VariancePreserving("cosine", "v").scheduler("dpm++"),
+        steps=steps,
+        condition=condition(2),
+        guidance=Unguided(),
+        generator=[Generator().manual_seed(seed) for seed in range(2)],
+        time_shift=shift,
+    )
+    return seen
+
+
+def test_a_shift_puts_steps_where_there_is_much_noise() -> None:
+    assert times_seen(1.0, 5) == [999, 799, 599, 399, 199]
+    # 1000 s u / (1 + (s - 1) u) - 1 for u of 1, 0.8, 0.6, 0.4 and 0.2
+    assert times_seen(4.0, 5) == [999, 940, 856, 726, 499]
+    assert len(times_seen(50.0, 100)) < 100  # those that round to one number count once
+
+
+def test_a_shift_that_cannot_be_made_is_refused() -> None:
+    noise = draw_noise(SHAPE, [Generator(), Generator()])
+    for scheduler, shift in ((VariancePreserving().scheduler("ddim"), 2.0), (None, 0.0)):
+        with pytest.raises(RequestError, match=f"time_shift={shift} cannot be used"):
+            denoise(
+                predict,
+                noise,
+                scheduler=scheduler or VariancePreserving().scheduler("dpm++"),
+                steps=4,
+                condition=condition(2),
+                guidance=Unguided(),
+                generator=[Generator(), Generator()],
+                time_shift=shift,
+            )
