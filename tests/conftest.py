@@ -17,10 +17,11 @@ from mutoscope.systems.lavie import LaVie
 SENTENCE = "a red blue star circle drifts left right over the sea at night"
 
 
-def tiny_network(*, channels: int) -> VideoUNet:
+def tiny_network(*, channels: int, num_noise_levels: int | None = None) -> VideoUNet:
     """A network of random weights that predicts four channels."""
     network = VideoUNet(
         in_channels=channels,
+        num_noise_levels=num_noise_levels,
         block_out_channels=(32, 64),
         layers_per_block=1,
         attention_levels=(False, True),
@@ -37,7 +38,7 @@ def tiny_network(*, channels: int) -> VideoUNet:
 
 def build_tiny_system(*, cascade: bool = False) -> LaVie:
     """A LaVie of random weights that makes 4 frames of 16x24 pixels in milliseconds; as a cascade,
-    13 frames of 4 key frames."""
+    13 frames of 32x48."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         tokenizer = train_tokenizer([SENTENCE] * 4, vocabulary_size=400)
@@ -64,6 +65,7 @@ def build_tiny_system(*, cascade: bool = False) -> LaVie:
         base = tiny_network(channels=4)
         text_encoder = CLIPTextModel(text).eval()
         interpolator = tiny_network(channels=8) if cascade else None
+        upscaler = tiny_network(channels=4 + 3, num_noise_levels=100) if cascade else None
         scheduler = VariancePreserving().scheduler()
         return LaVie(
             text_encoder=text_encoder,
@@ -73,6 +75,9 @@ def build_tiny_system(*, cascade: bool = False) -> LaVie:
             scheduler=scheduler,
             interpolator=interpolator,
             interpolator_scheduler=scheduler if cascade else None,
+            upscaler=upscaler,
+            upscaler_vae=vae.eval() if cascade else None,
+            upscaler_scheduler=scheduler if cascade else None,
             num_frames=4,
             height=16,
             width=24,
@@ -80,6 +85,7 @@ def build_tiny_system(*, cascade: bool = False) -> LaVie:
             steps=3,
             guidance_scale=2.0,
             interpolation_steps=2,
+            upscale_steps=2,
             vocabulary=SENTENCE.split(),
         )
 
@@ -100,7 +106,7 @@ def tiny_folder(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def tiny_cascade() -> LaVie:
-    """A tiny LaVie that interpolates; read-only, shared by all tests."""
+    """A tiny LaVie of all three stages; read-only, shared by all tests."""
     return build_tiny_system(cascade=True)
 
 

@@ -60,13 +60,16 @@ def generate(
     from mutoscope.types import Size
     from mutoscope.video.files import check_target
 
-    frame_size = None if size is None else Size.parse(size)
+    asked_size = None if size is None else Size.parse(size)
     for path in paths:
         check_target(path, 1.0 if fps is None else fps)
     device = pick_device(device)
     system = open_system(model, device, dtype)
     native = system.config
     wanted_stages = system.check_stages(None if stages is None else stages.split(","))
+    times = system.enlargement(wanted_stages)
+    native_size = Size(times * system.native_size.height, times * system.native_size.width)
+    frame_size = asked_size or native_size
     if still:
         num_frames = 1
     first = Settings(
@@ -76,8 +79,8 @@ def generate(
         seed=seed,
         stages=",".join(wanted_stages),
         num_frames=(system.native_num_frames(wanted_stages) if num_frames is None else num_frames),
-        height=(frame_size or system.native_size).height,
-        width=(frame_size or system.native_size).width,
+        height=frame_size.height,
+        width=frame_size.width,
         steps=native.steps if steps is None else steps,
         guidance=native.guidance_scale if guidance is None else guidance,
         device=device,
@@ -124,7 +127,7 @@ def _make(
 
 
 def _make_one(system: "System", job: "Settings", path: Path, fps: float) -> "Frames":
-    """One video. Key frames that it is drawn from are on disk before that begins."""
+    """One video. What each stage made is on disk before the next begins."""
     from mutoscope.cli.making import draw, record
     from mutoscope.cli.progress import StepProgress
     from mutoscope.cli.unfinished import Goal, discard, keep
@@ -133,53 +136,60 @@ def _make_one(system: "System", job: "Settings", path: Path, fps: float) -> "Fra
 
     stages = job.stages.split(",")
     preview = path.with_name(f"{path.stem}.preview.mp4")
-    drawn: list[Latents] = []
-    keys: list[Frames] = []
+    made: list[Latents] = []
+    shown: list[Frames] = []
 
     def on_stage(stage: str, latents: "Latents") -> None:
         progress.next_stage()
-        if stage != system.stages[0]:
+        made[:] = [latents]
+        if stage == stages[-1] or job.num_frames == 1:
             return
-        drawn.append(latents)
-        if len(stages) > 1 and job.num_frames > 1:
-            keys.append(system.pixels(latents)[0])
-            first = replace(job, stages=stage, num_frames=len(keys[0]))
-            slower = fps * system.native_fps([stage]) / system.native_fps(stages)
-            goal = Goal(job, path, fps)
-            keep(preview, keys[0], slower, latents, system=system, settings=first, goal=goal)
-            print(f"{preview}  ({len(keys[0])} key frames; the video follows)", flush=True)
+        shown.append(system.pixels(latents)[0])
+        so_far = stages[: stages.index(stage) + 1]
+        count, height, width, _ = shown[-1].shape
+        part = replace(job, stages=",".join(so_far), num_frames=count, height=height, width=width)
+        slower = fps * system.native_fps(so_far) / system.native_fps(stages)
+        goal = Goal(job, path, fps)
+        keep(preview, shown[-1], slower, latents, system=system, settings=part, goal=goal)
+        print(f"{preview}  ({count} frames {height}x{width}; the rest follows)", flush=True)
 
     try:
         with StepProgress(job.prompt, stages) as progress:
             frames = draw(system, job, progress, on_stage)
         if job.num_frames > 1 and len(stages) < len(system.stages):
             goal = _whole(system, job, path, fps)
-            keep(path, frames, fps, drawn[0], system=system, settings=job, goal=goal)
+            keep(path, frames, fps, made[0], system=system, settings=job, goal=goal)
         else:
             write_video(path, frames, fps, record(system, job, frames))
     except BaseException:
-        if keys:
+        if shown:
             print(
-                f"mutoscope: the key frames are kept; go on with: mutoscope continue {preview}",
+                f"mutoscope: what is done is kept; go on with: mutoscope continue {preview}",
                 file=sys.stderr,
             )
         raise
     discard(preview)
-    for complaint in complaints(frames, keys[0] if keys else None):
+    for complaint in complaints(frames, shown[0] if shown else None):
         print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
     return frames
 
 
 def _whole(system: "System", job: "Settings", path: Path, fps: float) -> "Goal":
-    """What becomes of key frames at which one stopped: all stages, at the speed they suit."""
+    """What becomes of a video that was stopped early: all stages, at the speed they suit."""
     from mutoscope.cli.unfinished import Goal
 
-    every = system.stages
+    stages, every = job.stages.split(","), system.stages
+    later = [stage for stage in every if stage not in stages]
+    times = system.enlargement(later)
+    faster = system.native_fps(every) / system.native_fps(stages)
     settings = replace(
-        job, stages=",".join(every), num_frames=system.spanned(job.num_frames, every)
+        job,
+        stages=",".join(every),
+        num_frames=system.spanned(job.num_frames, later),
+        height=times * job.height,
+        width=times * job.width,
     )
-    faster = fps * system.native_fps(every) / system.native_fps(job.stages.split(","))
-    return Goal(settings, path.with_name(f"{path.stem}-whole{path.suffix}"), faster)
+    return Goal(settings, path.with_name(f"{path.stem}-whole{path.suffix}"), faster * fps)
 
 
 def _texts(prompts: list[str], file: Path | None) -> list[str]:

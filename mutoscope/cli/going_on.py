@@ -1,4 +1,4 @@
-"""`mutoscope continue`: key frames on disk become the whole video."""
+"""`mutoscope continue`: an unfinished video on disk becomes the whole one."""
 
 import sys
 from pathlib import Path
@@ -8,15 +8,15 @@ from typer import Argument, Option
 
 
 def go_on(
-    file: Annotated[Path, Argument(help="A preview, or what `generate --stages base` made.")],
+    file: Annotated[Path, Argument(help="A preview, or what `generate --stages` made.")],
     out: Annotated[
         Path | None, Option(help="The finished video; as first meant by default.")
     ] = None,
 ) -> None:
-    """Finish a video of which the key frames are there; the same frames as in one go."""
+    """Finish a video of which the first stages are done; the same frames as in one go."""
     from mutoscope.cli.unfinished import kept
 
-    goal, latents = kept(file)
+    goal, done, latents = kept(file)
 
     from mutoscope.cli.making import draw, open_system, pick_device, record
     from mutoscope.cli.progress import StepProgress
@@ -27,13 +27,13 @@ def go_on(
     check_target(path, goal.fps)
     system = open_system(settings.model, pick_device(settings.device), settings.dtype)
     stages = settings.stages.split(",")
-    with StepProgress(settings.prompt, stages[1:]) as progress:
+    with StepProgress(settings.prompt, stages[stages.index(done) + 1 :]) as progress:
         frames = draw(
             system,
             settings,
             progress,
             lambda stage, latents: progress.next_stage(),
-            key_frames=latents.to(settings.device),
+            resume=(done, latents.to(settings.device)),
         )
     write_video(path, frames, goal.fps, record(system, settings, frames))
     size = f"{len(frames)} frames {settings.height}x{settings.width}, seed {settings.seed}"

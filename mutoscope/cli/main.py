@@ -8,11 +8,11 @@ import typer
 from typer.exceptions import TyperException
 
 from mutoscope import __version__
+from mutoscope.cli.enhance import interpolate, upscale
 from mutoscope.cli.evaluate import evaluate
 from mutoscope.cli.generate import generate
 from mutoscope.cli.going_on import go_on
 from mutoscope.cli.inspect import inspect
-from mutoscope.cli.interpolate import interpolate
 from mutoscope.cli.replay import replay
 from mutoscope.cli.train import train
 from mutoscope.errors import Cancelled, MutoscopeError
@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (generate, replay, inspect, interpolate, train, evaluate):
+for command in (generate, replay, inspect, interpolate, upscale, train, evaluate):
     app.command()(command)
 app.command("continue")(go_on)  # a Python function cannot have that name
 

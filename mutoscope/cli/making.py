@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 
 from mutoscope import __version__
 from mutoscope.diffusion.denoise import OnStep
@@ -119,7 +118,7 @@ def draw(
     settings: Settings,
     on_step: OnStep,
     on_stage: OnStage | None = None,
-    key_frames: Float[torch.Tensor, "B c K h w"] | None = None,
+    resume: tuple[str, torch.Tensor] | None = None,
 ) -> Frames:
     """Makes the frames that `settings` determine, uint8 F H W 3; the number of threads is set.
 
@@ -128,7 +127,7 @@ def draw(
         settings: What to make.
         on_step: Called as `on_step(done, total, latents)`.
         on_stage: Called as `on_stage(name, latents)` after each stage.
-        key_frames: Latents that the first stage drew from these settings before.
+        resume: A stage, and the latents that it drew from these settings before.
     """
     torch.set_num_threads(settings.threads)
 
@@ -147,7 +146,7 @@ def draw(
         guidance_scale=settings.guidance,
         seeds=settings.seed,
         stages=settings.stages.split(","),
-        key_frames=key_frames,
+        resume=resume,
         on_step=on_step,
         on_stage=checked,
     )

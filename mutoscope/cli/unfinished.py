@@ -1,4 +1,4 @@
-"""Key frames on disk: a video to look at, the latents behind it, and what they are for."""
+"""Unfinished videos on disk: frames to look at, the latents behind them, and what they become."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,12 +17,12 @@ from mutoscope.video.atomic import whole
 from mutoscope.video.files import probe, write_video
 from mutoscope.video.frames import Frames
 
-_NAME = "key_frames"
+_NAME = "latents"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What key frames are to become.
+    """What an unfinished video is to become.
 
     Attributes:
         settings: Of the finished video.
@@ -45,15 +45,15 @@ def keep(
     settings: Settings,
     goal: Goal,
 ) -> None:
-    """Writes key frames as a video, and their latents beside it.
+    """Writes an unfinished video, and its latents beside it.
 
     Args:
         path: Of the video.
-        frames: The decoded key frames.
+        frames: Its frames.
         fps: Their playing speed, Hz.
-        latents: Of one video, 1 C K h w.
+        latents: What they were decoded from, 1 C F h w.
         system: The model that drew them.
-        settings: What made them.
+        settings: What made them; the last of its stages is gone on from.
         goal: What they are to become.
     """
     # The latents first: a video that names them is then never without them.
@@ -66,34 +66,35 @@ def keep(
     write_video(path, frames, fps, told)
 
 
-def kept(path: Path) -> tuple[Goal, Latents]:
-    """Key frames that `keep` wrote: what they are to become, and their latents.
+def kept(path: Path) -> tuple[Goal, str, Latents]:
+    """What `keep` wrote: what it is to become, the stage that made it, and its latents.
 
     Raises:
-        DataError: The video is none of these, or its latents are missing or others.
+        DataError: The video is finished, or its latents are missing or others.
     """
     told = probe(path).metadata
     goal: Any = told.get("goal")
     if not isinstance(goal, Mapping):
         raise DataError(
-            f"{path} holds no key frames to go on from: only the previews of mutoscope generate, "
-            "and what --stages base makes, do. Give such a file."
+            f"{path} is no unfinished video: only previews of mutoscope generate, and what it "
+            "makes with --stages, are. Give such a file."
         )
     settings = Settings.from_record(path, goal)
     file = beside(path)
     if not file.is_file():
-        raise DataError(f"{file} is missing: the key frames are kept there. Put it beside {path}.")
+        raise DataError(f"{file} is missing: the latents are kept there. Put it beside {path}.")
     if digest(file) != told.get("latents_sha256"):
         raise DataError(f"{file} does not belong to {path}. Put the one back that came with it.")
     try:
         latents = load_file(file)[_NAME]
     except (SafetensorError, KeyError) as error:
-        raise DataError(f"{file} cannot be read: {error}. Make the key frames again.") from error
-    return Goal(settings, Path(goal["out"]), float(goal["fps"])), latents
+        raise DataError(f"{file} cannot be read: {error}. Make the video again.") from error
+    stage = Settings.from_record(path, told).stages.split(",")[-1]
+    return Goal(settings, Path(goal["out"]), float(goal["fps"])), stage, latents
 
 
 def beside(path: Path) -> Path:
-    """Where the latents of a video of key frames lie."""
+    """Where the latents of an unfinished video lie."""
     return path.with_name(f"{path.stem}.safetensors")
 
 

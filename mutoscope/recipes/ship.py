@@ -44,6 +44,11 @@ PLACES: dict[str, dict[str, str]] = {
         "interpolator": "lavie/interpolator",
         "scheduler": "lavie/interpolator_scheduler",
     },
+    "autoencoder4": {"vae": "lavie/upscaler_vae"},
+    "super_resolution": {
+        "upscaler": "lavie/upscaler",
+        "scheduler": "lavie/upscaler_scheduler",
+    },
 }
 SAMPLING: dict[str, object] = {
     "num_frames": 16,
@@ -53,11 +58,23 @@ SAMPLING: dict[str, object] = {
     "steps": 25,
     "guidance_scale": 4.0,
 }
-INTERPOLATOR: dict[str, object] = {
-    "interpolator": ["mutoscope.nn.video_unet", "VideoUNet"],
-    "interpolator_scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
-    "interpolation_steps": 8,
-    "interpolation_guidance_scale": 1.0,
+# Component of a later stage -> what the index says where the package holds it.
+LATER: dict[str, dict[str, object]] = {
+    "interpolator": {
+        "interpolator": ["mutoscope.nn.video_unet", "VideoUNet"],
+        "interpolator_scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+        "interpolation_steps": 8,
+        "interpolation_guidance_scale": 1.0,
+    },
+    "upscaler": {
+        "upscaler": ["mutoscope.nn.video_unet", "VideoUNet"],
+        "upscaler_vae": ["diffusers", "AutoencoderKL"],
+        "upscaler_scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+        "upscale_steps": 8,
+        "upscale_guidance_scale": 1.0,
+        "upscale_num_frames": 8,
+        "noise_level": 20,
+    },
 }
 
 
@@ -70,25 +87,27 @@ def ship(runs: Path, target: Path) -> None:
         if (runs / run / "model").is_dir():
             for source, place in places.items():
                 _copy(runs / run / "model", source, target / place)
-    for link in (*mini.lavie().chain(), mini.interpolation()):
-        run = link.name
+    links = (*mini.interpolation().chain(), *mini.super_resolution().chain())
+    for run in dict.fromkeys(link.name for link in links):
         record = runs / run / "model" / "provenance.json"
         if record.is_file():
             (target / "provenance").mkdir(exist_ok=True)
             shutil.copy(record, target / "provenance" / f"{run}.json")
     if not (target / "lavie").is_dir():
         return  # the readers of a chain whose denoiser is still in training
-    index = {
+    index: dict[str, object] = {
         "_class_name": LaVie.__name__,
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
         "vae": ["diffusers", "AutoencoderKL"],
         "base": ["mutoscope.nn.video_unet", "VideoUNet"],
         "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
-        **(INTERPOLATOR if (target / "lavie" / "interpolator").is_dir() else {}),
         **SAMPLING,
         "vocabulary": list(VOCABULARY),
     }
+    for component, entries in LATER.items():
+        if (target / "lavie" / component).is_dir():
+            index |= entries
     (target / "lavie" / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar, get_args
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.diffusion.denoise import OnStep
@@ -20,23 +20,25 @@ from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.stages.interpolation import Interpolation
 from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.stages.key_frames import KeyFrames
+from mutoscope.stages.super_resolution import SuperResolution
 from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
 from mutoscope.types import Latents, Size
-from mutoscope.video.frames import Frames, to_floats
+from mutoscope.video.frames import Frames, to_bytes, to_floats
 
-BASE, INTERPOLATE = "base", "interpolate"
+BASE, INTERPOLATE, UPSCALE = "base", "interpolate", "upscale"
 # Key frames in which a window of the interpolation begins: two tell how things move.
 _OVERLAP = 2
 _AT_ONCE = 16  # frames that are encoded together
 
 
 class LaVie(System):
-    """A sentence becomes a short clip: one network draws key frames, another what lies between.
+    """A sentence becomes a clip: one network draws key frames, the next what lies between, the last
+    enlarges them.
 
     The first is an image model inflated in time, then trained on images and clips together, so
-    that with `num_frames=1` it still draws single pictures. The second is optional.
+    that with `num_frames=1` it still draws single pictures. The others are optional.
 
-    Source: LaVie (arXiv 2309.15103) §4.1, §4.2.
+    Source: LaVie (arXiv 2309.15103) §4.1 to §4.3.
 
     Args:
         text_encoder: Reads the prompts.
@@ -46,6 +48,9 @@ class LaVie(System):
         scheduler: The noise law that the denoiser was trained with, and how to undo it.
         interpolator: The denoiser of all frames, told the key frames; None ends with these.
         interpolator_scheduler: Its noise law.
+        upscaler: The denoiser of the large video, told the small one; None leaves it small.
+        upscaler_vae: Large frames to latents and back; its factor is the enlargement.
+        upscaler_scheduler: The upscaler's noise law.
         num_frames: Key frames per clip in training.
         height: Frame height in training, pixels.
         width: Frame width in training, pixels.
@@ -56,12 +61,22 @@ class LaVie(System):
         factor: Frames from one key frame to the next, in the interpolated video.
         interpolation_steps: Sampling steps that suit the interpolator.
         interpolation_guidance_scale: Strength of guidance that suits it.
+        upscale_steps: Sampling steps that suit the upscaler.
+        upscale_guidance_scale: Strength of guidance that suits it.
+        upscale_num_frames: Frames per clip in its training.
+        noise_level: Noise on the small video that suits the upscaler; see `SuperResolution`.
         vocabulary: The words of its training captions; empty where these were free text.
     """
 
     paper = "arXiv:2309.15103"
-    model_cpu_offload_seq = "text_encoder->base->interpolator->vae"
-    _optional_components: ClassVar[list[str]] = ["interpolator", "interpolator_scheduler"]
+    model_cpu_offload_seq = "text_encoder->base->interpolator->vae->upscaler->upscaler_vae"
+    _optional_components: ClassVar[list[str]] = [
+        "interpolator",
+        "interpolator_scheduler",
+        "upscaler",
+        "upscaler_vae",
+        "upscaler_scheduler",
+    ]
 
     def __init__(
         self,
@@ -72,6 +87,9 @@ class LaVie(System):
         scheduler: SchedulerMixin,
         interpolator: VideoUNet | None = None,
         interpolator_scheduler: SchedulerMixin | None = None,
+        upscaler: VideoUNet | None = None,
+        upscaler_vae: AutoencoderKL | None = None,
+        upscaler_scheduler: SchedulerMixin | None = None,
         num_frames: int = 16,
         height: int = 320,
         width: int = 512,
@@ -82,6 +100,10 @@ class LaVie(System):
         factor: int = 4,
         interpolation_steps: int = 50,
         interpolation_guidance_scale: float = 4.0,
+        upscale_steps: int = 50,
+        upscale_guidance_scale: float = 5.0,
+        upscale_num_frames: int = 8,
+        noise_level: int = 50,
         vocabulary: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -93,6 +115,9 @@ class LaVie(System):
             scheduler=scheduler,
             interpolator=interpolator,
             interpolator_scheduler=interpolator_scheduler,
+            upscaler=upscaler,
+            upscaler_vae=upscaler_vae,
+            upscaler_scheduler=upscaler_scheduler,
         )
         self.register_to_config(
             num_frames=num_frames,
@@ -105,13 +130,18 @@ class LaVie(System):
             factor=factor,
             interpolation_steps=interpolation_steps,
             interpolation_guidance_scale=interpolation_guidance_scale,
+            upscale_steps=upscale_steps,
+            upscale_guidance_scale=upscale_guidance_scale,
+            upscale_num_frames=upscale_num_frames,
+            noise_level=noise_level,
             vocabulary=list(vocabulary),
         )
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The names of its stages, in the order in which they work."""
-        return (BASE,) if self.interpolator is None else (BASE, INTERPOLATE)
+        there = {BASE: True, INTERPOLATE: self.interpolator, UPSCALE: self.upscaler}
+        return tuple(name for name, network in there.items() if network is not None)
 
     def spanned(self, num_keys: int, stages: Sequence[str]) -> int:
         """Frames of the video that the stages make of so many key frames."""
@@ -124,6 +154,10 @@ class LaVie(System):
         fps: float = self.config.fps
         return self.config.factor * fps if INTERPOLATE in stages else fps
 
+    def enlargement(self, stages: Sequence[str]) -> int:
+        """How many times as high and wide as the key frames the stages make the video."""
+        return LatentCodec(self.upscaler_vae).spatial_factor if UPSCALE in stages else 1
+
     @torch.inference_mode()
     def __call__(
         self,
@@ -134,9 +168,10 @@ class LaVie(System):
         size: Size | None = None,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        noise_level: int | None = None,
         seeds: Seeds = 0,
         stages: Sequence[str] | None = None,
-        key_frames: Latents | None = None,
+        resume: tuple[str, Latents] | None = None,
         on_step: OnStep | None = None,
         on_stage: OnStage | None = None,
         output_type: OutputType = "uint8",
@@ -148,16 +183,20 @@ class LaVie(System):
             negative_prompt: What to lead away from.
             num_frames: Frames of the finished video, from 1 (a still) to four times the native
                 number; between key frames a last few may be made in vain.
-            size: Frame size; both sides multiples of the autoencoder's factor.
+            size: Frame size of the finished video; both sides multiples of the autoencoder's
+                factor, times that of the upscaler's where this runs.
             steps: Of the base, 1 to 1000; more is slower and, up to a point, better.
+            noise_level: Of the upscaler: 0 trusts the small video, more lets it draw more detail of
+                its own.
             guidance_scale: Of the base, 0 and above; 1 follows the prompt as the training data did,
                 more follows it more closely at the cost of variety.
             seeds: The first video's seed, from which the others count up, or one per video.
             stages: The first so many of `stages`; None runs all.
-            key_frames: Latents that the base drew before (see `on_stage`), B C K h w: it does not
-                run, and number and size of frames follow from them.
+            resume: A stage and the latents it ended with before (see `on_stage`), B C F h w: it and
+                those before it do not run, and number and size of frames follow from them.
             on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
-            on_stage: Called with the name and the latents of each stage that has run.
+            on_stage: Called with the name and the latents of each stage that has run, but the last,
+                upscaling, whose latents are never all there at once.
             output_type: "uint8", "pt" or "latent"; see `VideoOutput`.
 
         Raises:
@@ -166,22 +205,29 @@ class LaVie(System):
         codec = LatentCodec(self.vae)
         prompts = self.check_prompts(prompt)
         wanted = self.check_stages(stages)
-        frames = self._frames(num_frames, wanted, key_frames)
+        frames = self._frames(num_frames, wanted, resume)
         factor = self.config.factor if INTERPOLATE in wanted and frames > 1 else 1
-        grid = codec.latent_size(self.check_size(size or self.native_size, codec.spatial_factor))
+        small = self._small_size(size, wanted, codec)
+        level = self.config.noise_level if noise_level is None else noise_level
         scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
         if output_type not in get_args(OutputType):
             raise RequestError(
                 f"output_type={output_type!r} is not known: possible are "
                 f"{', '.join(get_args(OutputType))}. Use 'uint8' for frames to look at."
             )
+        if UPSCALE in wanted and output_type != "uint8":
+            raise RequestError(
+                f"output_type={output_type!r} cannot be had of enlarged videos: their latents are "
+                "decoded a few at a time. Use 'uint8', or leave out the last stage."
+            )
         text = TextEncoder(self.text_encoder, self.tokenizer)
 
-        if key_frames is None:
+        done, latents = ("", None) if resume is None else resume
+        if latents is None:
             draws = KeyFrames(self.base, process_from(self.scheduler), text)
-            key_frames = draws.sample(
+            latents = draws.sample(
                 draws.describe(prompts, negative=negative_prompt),
-                (codec.channels, 1 + -(-(frames - 1) // factor), *grid),
+                (codec.channels, 1 + -(-(frames - 1) // factor), *codec.latent_size(small)),
                 scheduler=self.scheduler,
                 steps=self.config.steps if steps is None else steps,
                 guidance=TextGuidance(scale),
@@ -190,14 +236,17 @@ class LaVie(System):
                 on_step=on_step,
             )
             if on_stage is not None:
-                on_stage(BASE, key_frames)
-        latents = key_frames
-        if factor > 1:
+                on_stage(BASE, latents)
+        if factor > 1 and done != INTERPOLATE:
             told = text, prompts, negative_prompt
-            latents = self._filled_in(key_frames, *told, seeds, on_step)[:, :, :frames]
+            latents = self._filled_in(latents, *told, seeds, on_step)[:, :, :frames]
             if on_stage is not None:
                 on_stage(INTERPOLATE, latents)
-        return self.finish(latents, output_type, self.native_fps(wanted))
+        fps = self.native_fps(wanted)
+        if UPSCALE not in wanted:
+            return self.finish(latents, output_type, fps)
+        small_frames, told = self.pixels(latents), (text, prompts, negative_prompt)
+        return VideoOutput(self._enlarged(small_frames, *told, level, seeds, on_step), fps)
 
     @torch.inference_mode()
     def interpolate(
@@ -235,13 +284,84 @@ class LaVie(System):
         factor = codec.spatial_factor
         # The last row and column are repeated up to the next size that the autoencoder can code.
         tall, wide = -(-height // factor) * factor, -(-width // factor) * factor
-        self.check_size(Size(tall, wide), factor)
+        self.check_size(Size(tall, wide), factor, self.native_size)
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         video = to_floats(np.pad(frames, margins, mode="edge"))[None]
         keys = torch.cat([codec.encode(part) for part in video.split(_AT_ONCE, dim=2)], dim=2)
         text = TextEncoder(self.text_encoder, self.tokenizer)
         latents = self._filled_in(keys, text, [prompt], "", seed, on_step)
         return VideoOutput(self.pixels(latents)[:, :, :height, :width], self.config.factor * fps)
+
+    @torch.inference_mode()
+    def upscale(
+        self,
+        frames: Frames,
+        prompt: str = "",
+        *,
+        fps: float,
+        noise_level: int | None = None,
+        seed: int = 0,
+        on_step: OnStep | None = None,
+    ) -> VideoOutput:
+        """Makes any video larger, in windows of frames and tiles, so memory does not grow with it.
+
+        Args:
+            frames: uint8 F H W 3; of any size up to four times the native one.
+            prompt: What they show; the model draws better if it is told.
+            fps: Their frame rate, Hz, which stays.
+            noise_level: As in `__call__`.
+            seed: Of the noise.
+            on_step: As in `__call__`.
+
+        Raises:
+            RequestError: The frames are too large, or this model does not enlarge.
+        """
+        if UPSCALE not in self.stages:
+            raise RequestError("this model has no network that enlarges. Use one that has.")
+        _, height, width, _ = frames.shape
+        self.check_size(Size(height, width), 1, self.native_size)
+        # The last row and column are repeated until the network can halve the grid.
+        step = 2 ** (len(self.upscaler.config.block_out_channels) - 1)
+        tall, wide = -(-height // step) * step, -(-width // step) * step
+        margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
+        small = np.pad(frames, margins, mode="edge")[None]
+        text = TextEncoder(self.text_encoder, self.tokenizer)
+        level = self.config.noise_level if noise_level is None else noise_level
+        large = self._enlarged(small, text, [prompt], "", level, seed, on_step)
+        times = self.enlargement([UPSCALE])
+        return VideoOutput(large[:, :, : times * height, : times * width], fps)
+
+    def _enlarged(
+        self,
+        small: UInt8[np.ndarray, "B F h w 3"],
+        text: TextEncoder,
+        prompts: list[str],
+        negative: str,
+        noise_level: int,
+        seeds: Seeds,
+        on_step: OnStep | None,
+    ) -> UInt8[np.ndarray, "B F H W 3"]:
+        """Large frames of small ones."""
+        codec = LatentCodec(self.upscaler_vae)
+        stage = SuperResolution(self.upscaler, process_from(self.upscaler_scheduler), text)
+        low = torch.stack([to_floats(clip) for clip in small]).to(self.upscaler.device)
+        generators = self.generators(seeds, len(prompts), stage=UPSCALE)
+        told = stage.describe(prompts, negative=negative)
+        windows = stage.enlarge(
+            stage.knowing(told, low, noise_level, generators),
+            channels=codec.channels,
+            window=self.config.upscale_num_frames,
+            overlap=min(_OVERLAP, self.config.upscale_num_frames - 1),
+            tiles=self._tiles(self.native_size.height, self.native_size.width),
+            scheduler=self.upscaler_scheduler,
+            steps=self.config.upscale_steps,
+            guidance=TextGuidance(self.config.upscale_guidance_scale),
+            generators=generators,
+            on_step=on_step,
+        )
+        # Frame by frame: decoding takes most memory, and a window has many frames.
+        frames = (frame for part in windows for frame in part.split(1, dim=2))
+        return np.concatenate([to_bytes(codec.decode(frame)) for frame in frames], axis=1)
 
     def _filled_in(
         self,
@@ -263,7 +383,7 @@ class LaVie(System):
             stage.knowing(stage.describe(prompts, negative=negative), keys),
             window=self.config.num_frames,
             overlap=_OVERLAP,
-            tiles=self._tiles(),
+            tiles=self._tiles(*LatentCodec(self.vae).latent_size(self.native_size)),
             scheduler=self.interpolator_scheduler,
             steps=self.config.interpolation_steps,
             guidance=TextGuidance(self.config.interpolation_guidance_scale),
@@ -272,22 +392,36 @@ class LaVie(System):
         )
         return torch.cat(list(parts), dim=2)
 
-    def _tiles(self) -> Tiles:
-        """Parts of large frames: what was learned and half as much again, a quarter shared."""
-        height, width = LatentCodec(self.vae).latent_size(self.native_size)
+    def _tiles(self, height: int, width: int) -> Tiles:
+        """Parts of large grids: what was learned and half as much again, a quarter shared."""
         height, width = 3 * height // 2, 3 * width // 2
         return Tiles(height=height, width=width, overlap=min(height, width) // 4)
 
-    def _frames(self, asked: int | None, stages: Sequence[str], key_frames: Latents | None) -> int:
+    def _small_size(self, size: Size | None, stages: Sequence[str], codec: LatentCodec) -> Size:
+        """Size of the key frames."""
+        times, native = self.enlargement(stages), self.native_size
+        largest = Size(times * native.height, times * native.width)
+        asked = self.check_size(size or largest, times * codec.spatial_factor, largest)
+        return Size(asked.height // times, asked.width // times)
+
+    def _frames(
+        self, asked: int | None, stages: Sequence[str], resume: tuple[str, Latents] | None
+    ) -> int:
         """Frames of the finished video."""
-        if key_frames is None:
+        if resume is None:
             native = self.native_num_frames(stages)
             return self.check_num_frames(native if asked is None else asked, native)
-        keys = key_frames.shape[2]
-        spanned = self.spanned(keys, stages)
+        done, latents = resume
+        if done not in stages[: stages.index(UPSCALE) if UPSCALE in stages else None]:
+            raise RequestError(
+                f"stage {done!r} cannot be gone on from: this call runs {','.join(stages)}. Give "
+                "the latents of one of these, but upscale."
+            )
+        there = latents.shape[2]
+        spanned = self.spanned(there, stages) if done == BASE else there
         if asked is not None and not 1 <= asked <= spanned:
             raise RequestError(
-                f"num_frames={asked} cannot be made of {keys} key frames: they span {spanned}. "
-                f"Use {spanned}, or other key frames."
+                f"num_frames={asked} cannot be made of the {there} frames of {done!r}: they span "
+                f"{spanned}. Use {spanned}, or other latents."
             )
         return spanned if asked is None else asked

@@ -114,9 +114,13 @@ class System(DiffusionPipeline):
             )
         return asked
 
+    @abstractmethod
+    def enlargement(self, stages: Sequence[str]) -> int:
+        """How many times as high and wide as the key frames the stages make the video."""
+
     @property
     def native_size(self) -> Size:
-        """The frame size that the system was trained at."""
+        """The size of key frames that the system was trained at."""
         return Size(self.config.height, self.config.width)
 
     def unknown_words(self, prompt: str) -> list[str]:
@@ -163,17 +167,17 @@ class System(DiffusionPipeline):
             )
         return num_frames
 
-    def check_size(self, size: Size, factor: int) -> Size:
+    def check_size(self, size: Size, factor: int, native: Size) -> Size:
         """The frame size, if the system can make it.
 
         Args:
             size: What is asked for.
             factor: Both sides must be its multiples, in pixels.
+            native: Size of the videos that the stages at work learned to make.
 
         Raises:
             RequestError: It is not on the grid, or far beyond what the system learned.
         """
-        native = self.native_size
         tallest, widest = _FURTHEST * native.height, _FURTHEST * native.width
 
         def nearest(length: int, most: int) -> int:

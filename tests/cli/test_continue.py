@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mutoscope.stages.interpolation import Interpolation
+from mutoscope.stages.super_resolution import SuperResolution
 from mutoscope.systems.system import System
 from mutoscope.video.files import probe, read_frames
 from tests.cli.conftest import Result
@@ -29,23 +30,33 @@ def sha(path: Path) -> object:
 def test_one_command_makes_the_whole_video(run: Run, cascade_folder: Path) -> None:
     result = run("generate", PROMPT, "--model", cascade_folder, "--out", "v.mp4")
     assert result.code == 0
-    assert result.out.startswith("v.preview.mp4  (4 key frames; the video follows)\nv.mp4  (13 fr")
+    lines = result.out.splitlines()
+    assert lines[0] == "v.preview.mp4  (4 frames 16x24; the rest follows)"
+    assert lines[1] == "v.preview.mp4  (13 frames 16x24; the rest follows)"
+    assert lines[2].startswith("v.mp4  (13 frames 32x48, seed 0, ")
     info = probe(Path("v.mp4"))
     assert (info.num_frames, info.fps) == (13, 32.0)
     assert [path.name for path in Path().iterdir()] == ["v.mp4"]
     assert run("replay", "v.mp4").code == 0
 
 
-def test_what_stopped_early_goes_on_to_the_same_frames(run: Run, cascade_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("stages", "frames", "fps"), [("base", 4, 8.0), ("base,interpolate", 13, 32.0)]
+)
+def test_what_stopped_early_goes_on_to_the_same_frames(
+    run: Run, cascade_folder: Path, stages: str, frames: int, fps: float
+) -> None:
     model = ("--model", cascade_folder, "--seed", 3)
     assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
-    assert run("generate", PROMPT, *model, "--out", "keys.mp4", "--stages", "base").code == 0
-    assert (probe(Path("keys.mp4")).num_frames, probe(Path("keys.mp4")).fps) == (4, 8.0)
-    assert run("replay", "keys.mp4").code == 0
-    assert run("continue", "keys.mp4").code == 0
-    assert probe(Path("keys-whole.mp4")).fps == 32.0
-    assert sha(Path("keys-whole.mp4")) == sha(Path("whole.mp4"))
-    assert run("replay", "keys-whole.mp4").code == 0
+    assert run("generate", PROMPT, *model, "--out", "part.mp4", "--stages", stages).code == 0
+    part = probe(Path("part.mp4"))
+    assert (part.num_frames, part.height, part.fps) == (frames, 16, fps)
+    assert run("replay", "part.mp4").code == 0
+    assert run("continue", "part.mp4").code == 0
+    whole = probe(Path("part-whole.mp4"))
+    assert (whole.num_frames, whole.height, whole.fps) == (13, 32, 32.0)
+    assert sha(Path("part-whole.mp4")) == sha(Path("whole.mp4"))
+    assert run("replay", "part-whole.mp4").code == 0
 
 
 def test_a_stage_that_fails_loses_nothing_before_it(
@@ -57,16 +68,19 @@ def test_a_stage_that_fails_loses_nothing_before_it(
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
-    with monkeypatch.context() as broken:
-        broken.setattr(Interpolation, "predict", full)
-        result = run("generate", PROMPT, *model, "--out", "v.mp4")
-    assert result.code == 1
-    assert "go on with: mutoscope continue v.preview.mp4\n" in result.err
-    assert "not enough memory" in result.err
-    assert not Path("v.mp4").exists()
-    assert read_frames(Path("v.preview.mp4"))[0].shape == (3, 16, 24, 3)
-    assert run("continue", "v.preview.mp4").out.startswith(f"{Path('v.mp4').absolute()}  (7 fra")
-    assert sha(Path("v.mp4")) == sha(Path("whole.mp4"))
+    for stage, frames in ((Interpolation, 3), (SuperResolution, 7)):
+        with monkeypatch.context() as broken:
+            broken.setattr(stage, "predict", full)
+            result = run("generate", PROMPT, *model, "--out", "v.mp4")
+        assert result.code == 1
+        assert "go on with: mutoscope continue v.preview.mp4\n" in result.err
+        assert "not enough memory" in result.err
+        assert not Path("v.mp4").exists()
+        assert read_frames(Path("v.preview.mp4"))[0].shape == (frames, 16, 24, 3)
+        said = run("continue", "v.preview.mp4").out
+        assert said.startswith(f"{Path('v.mp4').absolute()}  (7 frames 32x48")
+        assert sha(Path("v.mp4")) == sha(Path("whole.mp4"))
+        Path("v.mp4").unlink()
 
 
 def test_killed_while_interpolating_it_goes_on(run: Run, cascade_folder: Path) -> None:
@@ -90,7 +104,7 @@ def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path
     assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
     refused = run("continue", "whole.mp4")
     assert refused.code == 1
-    assert "holds no key frames to go on from" in refused.err
+    assert "is no unfinished video" in refused.err
     assert run("generate", PROMPT, *model, "--out", "keys.mp4", "--stages", "base").code == 0
     beside = Path("keys.safetensors")
     other = {name: tensor + 1 for name, tensor in load_file(beside).items()}
@@ -108,6 +122,7 @@ def test_a_video_that_shows_nothing_is_pointed_out(
         return np.zeros((1, latents.shape[2], 16, 24, 3), np.uint8)
 
     monkeypatch.setattr(System, "pixels", black)
-    result = run("generate", PROMPT, "--model", cascade_folder, "--out", "v.webp")
+    model = ("--model", cascade_folder, "--stages", "base,interpolate")
+    result = run("generate", PROMPT, *model, "--out", "v.webp")
     assert result.code == 0
     assert result.err.startswith("mutoscope: look at v.webp: all frames are black.")

@@ -12,6 +12,7 @@ FROZEN = {
     "replay": "file",
     "continue": "file --out",
     "interpolate": "file --prompt --model --out --size --seed --fps --device --dtype",
+    "upscale": ("file --prompt --model --out --size --noise-level --seed --fps --device --dtype"),
     "inspect": "file",
     "evaluate": "--out --model --split --prompts --seeds",
     "train": "recipe --out --data --device --minutes --dry-run",

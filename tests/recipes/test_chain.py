@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,7 +117,7 @@ def small_chain() -> dict[str, Recipe]:
             batch_size=2,
             samples=2,
         ),
-        "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
+        "interpolation": InterpolationTask(clips=3, batch_size=4, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
             widths=(16,),
@@ -352,11 +353,21 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         found[header["recipe"]] = header
         assert header["recipe_hash"] == recipes[header["recipe"]].hash()
         assert header["steps"] == "2"
-    assert set(found) == {"autoencoder", "words", "oracle", "lavie"}
+    assert set(found) == {
+        "autoencoder",
+        "words",
+        "oracle",
+        "lavie",
+        "interpolation",
+        "autoencoder4",
+        "super_resolution",
+    }
     for part in ("vae", "text_encoder", "tokenizer"):
         (tmp_path / "mini" / part).rename(tmp_path / "mini" / "lavie" / part)
-    video = load(tmp_path / "mini" / "lavie")("a red star drifts left over the sea", steps=2)
-    assert video.frames.shape == (1, 16, 80, 128, 3)
+    system = load(tmp_path / "mini" / "lavie")
+    video = system("a red star drifts left over the sea", steps=2, num_frames=6)
+    assert video.frames.shape == (1, 6, 320, 512, 3)
+    assert video.fps == 32.0
 
 
 def test_shipped_models_unpack_as_finished_runs(
@@ -366,6 +377,7 @@ def test_shipped_models_unpack_as_finished_runs(
     for name, recipe in recipes.items():
         monkeypatch.setattr(mini, name, lambda recipe=recipe: recipe)
     ship(runs, tmp_path / "mini")
+    shutil.rmtree(tmp_path / "mini" / "lavie" / "interpolator")  # what has yet to be made
     unpack(tmp_path / "mini", tmp_path / "runs")
     names = ("autoencoder", "words", "lavie")
     parents = {name: tmp_path / "runs" / name / "model" for name in names}

@@ -1,5 +1,7 @@
 """LaVie's stages one after the other: what each gets, and that stopping between them is free."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,14 @@ import torch
 from mutoscope.errors import RequestError
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import load
-from mutoscope.types import Latents
+from mutoscope.types import Latents, Size
 
 PROMPT = "a red star drifts left"
+TWO = ("base", "interpolate")
 
 
 def latents(system: LaVie, **request: object) -> Latents:
-    found = system(PROMPT, output_type="latent", **request).frames
+    found = system(PROMPT, output_type="latent", **{"stages": TWO} | request).frames
     assert isinstance(found, torch.Tensor)
     return found
 
@@ -21,25 +24,45 @@ def latents(system: LaVie, **request: object) -> Latents:
 def test_all_stages_run_by_default(tiny_cascade: LaVie) -> None:
     seen: list[tuple[str, int]] = []
     video = tiny_cascade(PROMPT, on_stage=lambda name, drawn: seen.append((name, drawn.shape[2])))
-    assert video.frames.shape == (1, 13, 16, 24, 3)
+    assert video.frames.shape == (1, 13, 32, 48, 3)
     assert video.fps == 32.0
     assert seen == [("base", 4), ("interpolate", 13)]
+    assert video.frames.std() > 1
 
 
-def test_the_first_stage_alone_gives_the_key_frames(
-    tiny_cascade: LaVie, tiny_system: LaVie
-) -> None:
+def test_the_first_stages_alone(tiny_cascade: LaVie, tiny_system: LaVie) -> None:
     alone = tiny_cascade(PROMPT, stages=["base"])
     assert alone.fps == 8.0
     assert np.array_equal(alone.frames, tiny_system(PROMPT).frames)
+    two = tiny_cascade(PROMPT, stages=TWO)
+    assert (two.frames.shape, two.fps) == ((1, 13, 16, 24, 3), 32.0)
 
 
 def test_stopping_between_stages_changes_nothing(tiny_cascade: LaVie) -> None:
-    whole = latents(tiny_cascade, seeds=4)
+    whole = tiny_cascade(PROMPT, seeds=4).frames
     keys = latents(tiny_cascade, seeds=4, stages=["base"])
-    assert torch.equal(latents(tiny_cascade, seeds=4, key_frames=keys), whole)
-    assert not torch.equal(latents(tiny_cascade, seeds=5, key_frames=keys), whole)
-    assert not torch.equal(latents(tiny_cascade, seeds=4, key_frames=keys + 0.1), whole)
+    every = latents(tiny_cascade, seeds=4)
+    for resume in (("base", keys), ("interpolate", every)):
+        assert np.array_equal(tiny_cascade(PROMPT, seeds=4, resume=resume).frames, whole)
+        assert not np.array_equal(tiny_cascade(PROMPT, seeds=5, resume=resume).frames, whole)
+        other = resume[0], resume[1] + 0.1
+        assert not np.array_equal(tiny_cascade(PROMPT, seeds=4, resume=other).frames, whole)
+
+
+def test_noise_of_the_small_video_is_a_choice(tiny_cascade: LaVie) -> None:
+    frames = [tiny_cascade(PROMPT, noise_level=level).frames for level in (0, 50, 99)]
+    assert np.array_equal(frames[1], tiny_cascade(PROMPT).frames)
+    assert not np.array_equal(frames[0], frames[1])
+    assert not np.array_equal(frames[2], frames[1])
+
+
+def test_the_finished_video_has_the_size_asked_for(tiny_cascade: LaVie) -> None:
+    drawn: dict[str, Latents] = {}
+    video = tiny_cascade(PROMPT, size=Size(40, 56), num_frames=2, on_stage=drawn.__setitem__)
+    assert video.frames.shape == (1, 2, 40, 56, 3)
+    assert drawn["base"].shape[-2:] == (10, 14)
+    still = tiny_cascade(PROMPT, num_frames=1)
+    assert still.frames.shape == (1, 1, 32, 48, 3)
 
 
 @pytest.mark.parametrize(("asked", "keys"), [(1, 1), (2, 2), (5, 2), (6, 3), (13, 4), (30, 9)])
@@ -47,7 +70,7 @@ def test_as_many_key_frames_are_drawn_as_it_takes(
     tiny_cascade: LaVie, asked: int, keys: int
 ) -> None:
     drawn: dict[str, Latents] = {}
-    video = tiny_cascade(PROMPT, num_frames=asked, on_stage=drawn.__setitem__)
+    video = tiny_cascade(PROMPT, num_frames=asked, stages=TWO, on_stage=drawn.__setitem__)
     assert video.frames.shape[1] == asked
     assert drawn["base"].shape[2] == keys
     assert ("interpolate" in drawn) == (asked > 1)
@@ -56,27 +79,45 @@ def test_as_many_key_frames_are_drawn_as_it_takes(
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"stages": ["interpolate"]}, "'interpolate' cannot be run.* base or base,interpolate"),
+        ({"stages": ["interpolate"]}, "'interpolate' cannot be run.* base or base,interpolate or"),
         ({"stages": []}, "'' cannot be run"),
         ({"stages": ["base", "upscale"]}, "'base,upscale' cannot be run"),
         ({"num_frames": 53}, "1 .a still. to 52 frames and is at its best with 13"),
-        ({"key_frames": torch.zeros(1, 4, 3, 8, 12), "num_frames": 10}, "they span 9. Use 9"),
+        ({"size": Size(34, 48)}, "multiples of 4 up to 128x192, and 32x48 is best"),
+        ({"resume": ("base", torch.zeros(1, 4, 3, 8, 12)), "num_frames": 10}, "span 9. Use 9"),
+        ({"resume": ("upscale", torch.zeros(1, 4, 3, 8, 12))}, "'upscale' cannot be gone on"),
+        ({"output_type": "latent"}, "cannot be had of enlarged videos"),
+        ({"noise_level": 100}, "noise level 100 cannot be used"),
     ],
 )
-def test_what_cannot_be_made_is_said_first(
+def test_what_cannot_be_made_is_said(
     tiny_cascade: LaVie, request_: dict[str, object], words: str
 ) -> None:
     with pytest.raises(RequestError, match=words):
         tiny_cascade(PROMPT, **request_)
 
 
-def test_a_model_without_interpolation_says_what_it_has(tiny_system: LaVie) -> None:
+def test_a_model_of_one_stage_says_what_it_has(tiny_system: LaVie) -> None:
     with pytest.raises(RequestError, match="this model runs base"):
-        tiny_system(PROMPT, stages=["base", "interpolate"])
+        tiny_system(PROMPT, stages=TWO)
 
 
-def test_a_cascade_comes_back_whole(tiny_cascade: LaVie, cascade_folder: object) -> None:
-    loaded = load(str(cascade_folder))
-    assert loaded.stages == ("base", "interpolate")
+def test_a_cascade_comes_back_whole(tiny_cascade: LaVie, cascade_folder: Path) -> None:
+    loaded = load(cascade_folder)
+    assert loaded.stages == ("base", "interpolate", "upscale")
     assert loaded.weights_hash() == tiny_cascade.weights_hash()
     assert np.array_equal(loaded(PROMPT).frames, tiny_cascade(PROMPT).frames)
+
+
+def test_any_video_can_be_enlarged(tiny_cascade: LaVie) -> None:
+    small = tiny_cascade(PROMPT, stages=["base"], num_frames=13).frames[0][:, :15, :23]
+    large = tiny_cascade.upscale(small, fps=5.0)
+    assert (large.frames.shape, large.fps) == ((1, 13, 30, 46, 3), 5.0)
+    assert not np.array_equal(tiny_cascade.upscale(small, fps=5.0, seed=1).frames, large.frames)
+    assert not np.array_equal(tiny_cascade.upscale(small, "night", fps=5.0).frames, large.frames)
+
+
+def test_enlarging_in_the_cascade_is_enlarging_its_frames(tiny_cascade: LaVie) -> None:
+    small = tiny_cascade(PROMPT, stages=TWO, seeds=3).frames[0]
+    large = tiny_cascade.upscale(small, PROMPT, fps=32.0, seed=3).frames
+    assert np.array_equal(large, tiny_cascade(PROMPT, seeds=3).frames)

@@ -1,4 +1,4 @@
-"""`interpolate`: any video file becomes smoother, and what cannot is said."""
+"""`interpolate` and `upscale`: any video file becomes smoother or larger; what cannot is said."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -29,7 +29,7 @@ def test_a_video_of_any_length_and_odd_size(
     frames = clip(height=17, width=31)
     write_video(Path("in.webp"), frames, 10.0, {})
     result = run("interpolate", "in.webp", "--model", cascade_folder, "--out", "v.webp")
-    assert result.out == "v.webp  (6 frames became 21, 40 a second)\n"
+    assert result.out == "v.webp  (6 frames 17x31 became 21 frames 17x31, 40 a second)\n"
     made, fps = read_frames(Path("v.webp"))
     assert fps == pytest.approx(40, rel=0.01)
     expected = tiny_cascade.interpolate(read_frames(Path("in.webp"))[0], fps=10.0).frames[0]
@@ -54,6 +54,19 @@ def test_every_option_matters(run: Run, cascade_folder: Path) -> None:
     assert probe(Path("in-smooth.mp4")).fps == 12.0
 
 
+def test_a_video_becomes_larger(run: Run, cascade_folder: Path, tiny_cascade: LaVie) -> None:
+    write_video(Path("in.webp"), clip(9, 15, 23), 10.0, {})
+    small = read_frames(Path("in.webp"))[0]
+    arguments = ("upscale", "in.webp", "--model", cascade_folder, "--out", "v.webp")
+    result = run(*arguments, "--noise-level", 7, "--seed", 2, "--prompt", "night")
+    assert result.out == "v.webp  (9 frames 15x23 became 9 frames 30x46, 10 a second)\n"
+    expected = tiny_cascade.upscale(small, "night", fps=10.0, noise_level=7, seed=2)
+    assert np.array_equal(read_frames(Path("v.webp"))[0], expected.frames[0])
+    assert "noise level 100 cannot be used" in run(*arguments, "--noise-level", 100).err
+    assert run("upscale", "in.webp", "--model", cascade_folder, "--size", "16x16").code == 0
+    assert probe(Path("in-large.mp4")).height == 32
+
+
 def test_what_cannot_be_interpolated_is_said(
     run: Run, cascade_folder: Path, tiny_folder: Path
 ) -> None:
@@ -74,6 +87,7 @@ def test_what_cannot_be_interpolated_is_said(
         assert words in result.err
         assert result.err.count("\n") == 1
     assert not list(Path().glob("*smooth*"))
+    assert "no network that enlarges" in run("upscale", "one.webp", "--model", tiny_folder).err
 
 
 def test_a_variable_rate_becomes_a_constant_one(tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""`mutoscope interpolate` and `upscale`: any video with more frames a second, or larger frames."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from mutoscope.errors import RequestError
+
+if TYPE_CHECKING:
+    from mutoscope.cli.progress import StepProgress
+    from mutoscope.systems import VideoOutput
+    from mutoscope.systems.lavie import LaVie
+    from mutoscope.video.frames import Frames
+
+    Enhance = Callable[[LaVie, Frames, float, StepProgress], VideoOutput]
+
+_File = Annotated[Path, Argument(help="A video file.")]
+_Prompt = Annotated[str, Option(help="What it shows; the model draws better if told.")]
+_Model = Annotated[str, Option(help="Known name or folder.")]
+_Out = Annotated[Path | None, Option(help=".mp4, .gif, .webp, or a folder.")]
+_Size = Annotated[
+    str | None, Option(help="HEIGHTxWIDTH to scale and crop to before; its own by default.")
+]
+_Seed = Annotated[int, Option(help="Of the noise.")]
+_Fps = Annotated[float | None, Option(help="Playing speed; as before by default.")]
+_Device = Annotated[str, Option(help="cpu, cuda, or auto.")]
+_Dtype = Annotated[str, Option(help="fp32, bf16 or fp16.")]
+
+
+def interpolate(
+    file: _File,
+    prompt: _Prompt = "",
+    model: _Model = "lavie-mini",
+    out: _Out = None,
+    size: _Size = None,
+    seed: _Seed = 0,
+    fps: _Fps = None,
+    device: _Device = "auto",
+    dtype: _Dtype = "fp32",
+) -> None:
+    """Draw the frames between the frames of a video."""
+
+    def smooth(
+        system: "LaVie", frames: "Frames", rate: float, progress: "StepProgress"
+    ) -> "VideoOutput":
+        return system.interpolate(frames, prompt, fps=rate, seed=seed, on_step=progress)
+
+    told = {"stage": "interpolate", "file": file.name, "prompt": prompt, "seed": seed}
+    target = out or Path(f"{file.stem}-smooth.mp4")
+    _enhance(smooth, file, target, size, fps, model, device, dtype, told)
+
+
+def upscale(
+    file: _File,
+    prompt: _Prompt = "",
+    model: _Model = "lavie-mini",
+    out: _Out = None,
+    size: _Size = None,
+    noise_level: Annotated[
+        int | None, Option(help="0 trusts the video; more invents detail; the model's by default.")
+    ] = None,
+    seed: _Seed = 0,
+    fps: _Fps = None,
+    device: _Device = "auto",
+    dtype: _Dtype = "fp32",
+) -> None:
+    """Draw the frames of a video larger."""
+
+    def enlarge(
+        system: "LaVie", frames: "Frames", rate: float, progress: "StepProgress"
+    ) -> "VideoOutput":
+        return system.upscale(
+            frames, prompt, fps=rate, noise_level=noise_level, seed=seed, on_step=progress
+        )
+
+    told = {
+        "stage": "upscale",
+        "file": file.name,
+        "prompt": prompt,
+        "seed": seed,
+        "noise_level": noise_level,
+    }
+    target = out or Path(f"{file.stem}-large.mp4")
+    _enhance(enlarge, file, target, size, fps, model, device, dtype, told)
+
+
+def _enhance(
+    enhance: "Enhance",
+    file: Path,
+    path: Path,
+    size: str | None,
+    fps: float | None,
+    model: str,
+    device: str,
+    dtype: str,
+    told: dict[str, object],
+) -> None:
+    import numpy as np
+
+    from mutoscope.types import Size
+    from mutoscope.video.files import check_target, read_steady, write_video
+    from mutoscope.video.frames import fingerprint, fit
+
+    if path.suffix.lower() == ".png":
+        raise RequestError(f"{path} cannot hold a video: a .png is one picture. Use .mp4.")
+    frames, rate = read_steady(file)
+    if size is not None:
+        frames = fit(frames, Size.parse(size))
+    check_target(path, rate if fps is None else fps)
+
+    from mutoscope.cli.making import open_system, pick_device, surroundings
+    from mutoscope.cli.progress import StepProgress
+    from mutoscope.systems.lavie import LaVie
+
+    system = open_system(model, pick_device(device), dtype)
+    if not isinstance(system, LaVie):
+        raise RequestError(f"{model} is a {type(system).__name__}, which cannot do that.")
+    with StepProgress(file.name, [str(told["stage"])]) as progress:
+        output = enhance(system, frames, rate, progress)
+    assert isinstance(output.frames, np.ndarray)
+    made = output.frames[0]
+    record = {
+        "enhanced": told,
+        "frames_sha256": fingerprint(made),
+        "weights": system.weights_hash(),
+        **surroundings(),
+    }
+    playing = output.fps if fps is None else fps
+    write_video(path, made, playing, record)
+    before, after = (
+        f"{len(each)} frames {each.shape[1]}x{each.shape[2]}" for each in (frames, made)
+    )
+    print(f"{path}  ({before} became {after}, {playing:g} a second)")
