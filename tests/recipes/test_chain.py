@@ -117,7 +117,7 @@ def small_chain() -> dict[str, Recipe]:
             batch_size=2,
             samples=2,
         ),
-        "interpolation": InterpolationTask(clips=3, batch_size=4, samples=1),
+        "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
             widths=(16,),
