@@ -56,7 +56,6 @@ def denoise(
     condition: ToldT,
     guidance: Guidance,
     generator: Sequence[Generator],
-    time_shift: float = 1.0,
     on_step: OnStep | None = None,
 ) -> Latents:
     """Turns noise into a sample; the branches of guidance share one network call per step.
@@ -71,9 +70,6 @@ def denoise(
             network sees them clean at every step, and they come back as they are.
         guidance: Which branches are asked for, and how their predictions combine.
         generator: One per sample, for schedulers that add noise as they go; advanced only then.
-        time_shift: Above 1 puts more of the steps where there is much noise: evenly spaced times u
-            become s u / (1 + (s - 1) u), as `UniformTimes` draws them in training. 1 leaves the
-            scheduler its own spacing.
         on_step: Called after each network call with calls done (from 1), calls in total and the
             latents so far; raising `Cancelled` stops the loop.
 
@@ -81,8 +77,7 @@ def denoise(
         Clean latents with the shape, dtype and device of `noise`.
 
     Raises:
-        RequestError: `steps` is out of range, the scheduler cannot be told its times, or condition,
-            generators and noise do not match.
+        RequestError: `steps` is out of range, or condition, generators and noise do not match.
     """
     _check_request(noise, scheduler, steps, condition, generator)
     # Schedulers keep state between steps; the caller's stays fit for the next call.
@@ -91,11 +86,7 @@ def denoise(
     if "generator" in inspect.signature(solver.step).parameters:
         extra["generator"] = list(generator)
     with torch.inference_mode():
-        if time_shift == 1:
-            solver.set_timesteps(steps, device=noise.device)
-        else:
-            times = shifted_times(solver, steps, time_shift)
-            solver.set_timesteps(timesteps=times, device=noise.device)
+        solver.set_timesteps(steps, device=noise.device)
         branches = guidance.branches(condition)
         told = branches[0] if len(branches) == 1 else branches[0].stack(branches)
         # Flow schedulers work on a sample of unit scale and have neither of these two members.
@@ -113,24 +104,6 @@ def denoise(
                 on_step(done, total, latents)
     # Copied outside inference mode: an ordinary tensor, which may go on into training.
     return latents.clone()
-
-
-def shifted_times(scheduler: SchedulerMixin, steps: int, shift: float) -> list[int]:
-    """The steps' times, falling from the noisiest; those that round to one number count once.
-
-    Raises:
-        RequestError: The scheduler takes no times of ours, or `shift` is not positive.
-    """
-    solver: Any = scheduler
-    if "timesteps" not in inspect.signature(solver.set_timesteps).parameters or not shift > 0:
-        raise RequestError(
-            f"time_shift={shift} cannot be used with {type(scheduler).__name__}: it is a positive "
-            "number, for a scheduler that takes timesteps. Use 1, or DPMSolverMultistepScheduler."
-        )
-    most = int(scheduler.config["num_train_timesteps"])
-    even = [1 - step / steps for step in range(steps)]
-    times = [round(most * shift * u / (1 + (shift - 1) * u)) - 1 for u in even]
-    return sorted({max(time, 0) for time in times}, reverse=True)
 
 
 def draw_noise(shape: tuple[int, ...], generators: Sequence[Generator]) -> Latents:

@@ -90,7 +90,6 @@ class Stage(ABC):
         steps: int,
         guidance: Guidance,
         generators: Sequence[Generator],
-        time_shift: float = 1.0,
         on_step: OnStep | None = None,
     ) -> Latents:
         """Draws latents from noise.
@@ -102,7 +101,6 @@ class Stage(ABC):
             steps: Network evaluations.
             guidance: How predictions with and without text are combined.
             generators: One per sample, so that a sample depends on its seed and not on its batch.
-            time_shift: See `denoise`.
             on_step: Called after each step; raise `Cancelled` in it to stop.
         """
         parameter = next(self.network.parameters())
@@ -115,7 +113,6 @@ class Stage(ABC):
             condition=condition,
             guidance=guidance,
             generator=generators,
-            time_shift=time_shift,
             on_step=on_step,
         )
 

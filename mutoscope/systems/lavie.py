@@ -57,7 +57,6 @@ class LaVie(System):
         fps: Frame rate of the key frames in training, Hz.
         steps: Sampling steps that suit the base.
         guidance_scale: Strength of guidance that suits the base.
-        time_shift: How the base's steps lie in time; see `denoise`.
         factor: Frames from one key frame to the next, in the interpolated video.
         interpolation_steps: Sampling steps that suit the interpolator.
         interpolation_guidance_scale: Strength of guidance that suits it.
@@ -96,7 +95,6 @@ class LaVie(System):
         fps: float = 8.0,
         steps: int = 50,
         guidance_scale: float = 7.5,
-        time_shift: float = 1.0,
         factor: int = 4,
         interpolation_steps: int = 50,
         interpolation_guidance_scale: float = 4.0,
@@ -126,7 +124,6 @@ class LaVie(System):
             fps=fps,
             steps=steps,
             guidance_scale=guidance_scale,
-            time_shift=time_shift,
             factor=factor,
             interpolation_steps=interpolation_steps,
             interpolation_guidance_scale=interpolation_guidance_scale,
@@ -232,7 +229,6 @@ class LaVie(System):
                 steps=self.config.steps if steps is None else steps,
                 guidance=TextGuidance(scale),
                 generators=self.generators(seeds, len(prompts)),
-                time_shift=self.config.time_shift,
                 on_step=on_step,
             )
             if on_stage is not None:
