@@ -20,8 +20,8 @@ from mutoscope.types import Batch, Objective
 def accelerator_for(recipe: Recipe, device: str) -> Accelerator:
     """The device and the precision of a run.
 
-    bf16 is used where the recipe wants it and the device has matrix units for it: a GPU, or a CPU
-    with AMX. On other CPUs it is several times slower than fp32, so there fp32 stands in.
+    bf16 is used where the recipe wants it and the device multiplies it faster: a GPU, or a CPU with
+    AMX or AVX512-BF16. On other CPUs it is several times slower, so there fp32 stands in.
 
     Raises:
         TrainingError: The machine has no such device, or several processes were launched.
@@ -53,7 +53,8 @@ def has_fast_bf16(device: torch.device) -> bool:
     """Whether a device multiplies matrices of bf16 faster than of fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 class Learner:
