@@ -65,6 +65,7 @@ class Batch:
         labels: Known truth, one tensor per name with B as its first axis (oracle training).
         features: What a frozen encoder made of each clip (contrast with text).
         frame_stride: How many frames of a clip lie from one given here to the next.
+        first_frame: Number of the first frame given here in its clip.
     """
 
     captions: tuple[str, ...] = ()
@@ -75,6 +76,7 @@ class Batch:
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     features: Float[Tensor, "B D"] | None = None
     frame_stride: int = 1
+    first_frame: int = 0
 
     def to(self, device: str) -> "Batch":
         """The same batch with every tensor on `device`."""

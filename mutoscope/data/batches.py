@@ -10,7 +10,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mutoscope.data.cache import LatentCache
+from mutoscope.data.cache import ChosenClips, LatentCache
 from mutoscope.data.sources import Frames
 from mutoscope.types import Batch
 from mutoscope.video.frames import to_floats
@@ -43,7 +43,7 @@ def _order(count: int, epoch: int, seed: int) -> np.ndarray:
 
 
 def pick_captions(
-    cache: LatentCache, members: Sequence[int], draw: np.random.Generator
+    cache: LatentCache | ChosenClips, members: Sequence[int], draw: np.random.Generator
 ) -> list[str]:
     """One of each clip's captions, at random."""
     texts = [cache.captions(member) for member in members]
@@ -69,7 +69,7 @@ class LatentBatches:
     Where the source knows them, `labels["things"]` says which cells show a thing (B F h w).
     """
 
-    cache: LatentCache
+    cache: LatentCache | ChosenClips
     batch_size: int
     seed: int
 
@@ -131,7 +131,7 @@ class JointBatches:
     `labels["things"]` and `labels["image_things"]` are as `LatentBatches` has them.
     """
 
-    clips: LatentCache
+    clips: LatentCache | ChosenClips
     images: LatentCache
     batch_size: int
     images_per_clip: int
@@ -180,7 +180,8 @@ class SparseBatches:
         batch = self.whole(number)
         assert batch.latents is not None
         draw = np.random.default_rng([self.seed, number, 4])
-        frames = slice(int(draw.integers(self.stride)), None, self.stride)
+        first = int(draw.integers(self.stride))
+        frames = slice(first, None, self.stride)
         labels = dict(batch.labels)
         if "things" in labels:
             labels["things"] = labels["things"][:, frames]
@@ -189,6 +190,7 @@ class SparseBatches:
             latents=batch.latents[:, :, frames],
             labels=labels,
             frame_stride=self.stride * batch.frame_stride,
+            first_frame=batch.first_frame + first * batch.frame_stride,
         )
 
 

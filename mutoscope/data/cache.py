@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -135,6 +136,36 @@ class LatentCache:
                 latents = self.encoder.encode(video)
             rows.append(latents.cpu().numpy().astype(np.float16))
         return np.concatenate(rows)
+
+
+@dataclass(frozen=True)
+class ChosenClips:
+    """Some clips of a cache, with some of their captions.
+
+    Attributes:
+        cache: All clips.
+        numbers: Those that are taken, in the order in which they shall come.
+        texts: Which of each clip's captions are taken.
+    """
+
+    cache: LatentCache
+    numbers: tuple[int, ...]
+    texts: slice
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def latents(self, indices: Sequence[int]) -> Latents:
+        """Latents of the chosen clips `indices`, float32, B C F h w."""
+        return self.cache.latents([self.numbers[index] for index in indices])
+
+    def captions(self, index: int) -> tuple[str, ...]:
+        """The chosen captions of one chosen clip."""
+        return self.cache.captions(self.numbers[index])[self.texts]
+
+    def things(self, indices: Sequence[int]) -> Tensor | None:
+        """Which latent cells of the chosen clips `indices` show a thing (B F h w), if known."""
+        return self.cache.things([self.numbers[index] for index in indices])
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -23,6 +23,8 @@ class TimeDraw(Protocol):
 class UniformTimes:
     """Every time equally often; with a shift s, noisy ones more often: u -> s u / (1 + (s - 1) u).
 
+    From `lowest` on, that is; a model that sees no others cannot be sampled from.
+
     The frames of a clip show the same things again and again, so it takes more noise to hide what a
     clip shows than what one picture shows; most times tell a video model nothing new.
 
@@ -32,15 +34,21 @@ class UniformTimes:
         whole: True draws from 0, 1, ..., 999, the steps on which a variance-preserving law is
             defined (LaVie, arXiv 2309.15103, §3); False any real number in [0, 1000), for a flow.
         shift: s, positive; 1 is no shift.
+        lowest: The least noisy time, in [0, 1000).
 
     Raises:
-        RequestError: `shift` is not positive.
+        RequestError: `shift` is not positive, or `lowest` is no time.
     """
 
     whole: bool = True
     shift: float = 1.0
+    lowest: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.lowest < 1000:
+            raise RequestError(
+                f"lowest={self.lowest} is no time: times are in [0, 1000), 0 is data. Use e.g. 900."
+            )
         if not self.shift > 0:
             raise RequestError(
                 f"shift={self.shift} shifts no times: it is a positive number, and 1 is none. "
@@ -51,6 +59,8 @@ class UniformTimes:
         """`batch` times, independent."""
         share = torch.rand(batch, generator=generator, device=generator.device)
         share = self.shift * share / (1 + (self.shift - 1) * share)
+        if self.lowest:
+            share = self.lowest / 1000 + (1 - self.lowest / 1000) * share
         return _time(share, whole=self.whole)
 
 

@@ -29,6 +29,7 @@ class Condition:
         frames: Scaled latents on the grid of the sample, where some of its frames are known.
         frame_mask: True where a frame is known; only these are ever read from `frames`.
         frame_stride: How many frames lie from one frame of the sample to the next.
+        first_frame: Number of the sample's first frame in its clip.
         noise_level: How noisy the small video beside is, for networks that enlarge; 0 is clean.
         beside: Companions by name, scaled latents that a stage lays beside the noisy ones on the
             channel axis: the key frames between which it fills in, a small video to enlarge. Each
@@ -47,6 +48,7 @@ class Condition:
     frame_mask: Bool[Tensor, "B F"] | None = None
     noise_level: Int[Tensor, "B"] | None = None
     frame_stride: int = 1
+    first_frame: int = 0
     beside: Mapping[str, Float[Tensor, "B _ _ _ _"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,12 +146,13 @@ class Condition:
                 "conditions with and without a noise level cannot be stacked: all have one or none "
                 "has. Give 0 to those whose companion is clean."
             )
-        strides = {part.frame_stride for part in parts}
-        if len(strides) > 1:
+        spacings = {(part.first_frame, part.frame_stride) for part in parts}
+        if len(spacings) > 1:
             raise RequestError(
-                f"conditions with frame strides {sorted(strides)} cannot be stacked: the frames of "
-                "all samples are equally far apart. Stack those of one stride."
+                f"conditions with first frames and strides {sorted(spacings)} cannot be stacked: "
+                "all samples show the same frames of their clips. Stack those that do."
             )
+        first, stride = spacings.pop()
         names = [sorted(part.beside) for part in parts]
         if any(each != names[0] for each in names):
             raise RequestError(
@@ -169,7 +172,8 @@ class Condition:
             frames=torch.cat(frames) if frames else None,
             frame_mask=torch.cat(masks) if masks else None,
             noise_level=torch.cat(levels) if levels else None,
-            frame_stride=strides.pop(),
+            frame_stride=stride,
+            first_frame=first,
             beside={name: torch.cat([part.beside[name] for part in parts]) for name in names[0]},
         )
 

@@ -105,10 +105,12 @@ class FoldedText:
         states: The text states, T = B + B M rows.
         bias: What is added to the scores of each token: 0 for a real one, the most negative number
             for padding (finite, so that a text of nothing but padding gives no NaN).
+        mask: True where a token is real; None where all are.
     """
 
     states: Float[Tensor, "T L D"]
     bias: Float[Tensor, "T 1 1 L"] | None
+    mask: Bool[Tensor, "T L"] | None = None
 
     @classmethod
     def of(cls, states: Tensor, mask: Bool[Tensor, "T L"] | None) -> "FoldedText":
@@ -118,7 +120,7 @@ class FoldedText:
         padding = ~mask[:, None, None, :]
         lowest = torch.finfo(states.dtype).min
         return cls(
-            states, torch.zeros_like(padding, dtype=states.dtype).masked_fill(padding, lowest)
+            states, torch.zeros_like(padding, dtype=states.dtype).masked_fill(padding, lowest), mask
         )
 
 

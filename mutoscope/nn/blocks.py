@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.placing import FrameScale, Moment
 
 GroupNormOver = Literal["frame", "clip"]
 SelfAttention = Literal["frame", "sparse-causal"]
@@ -32,6 +33,12 @@ class BlockConfig:
     relative_position_bias: bool
     temporal_convolutions: bool
     temporal_groups: int
+    frame_numbers: int | None = None
+
+    @property
+    def frame_width(self) -> int:
+        """Width of the embedding of each frame: half of that of the noise time."""
+        return self.time_width // 2
 
 
 class GroupNorm(nn.GroupNorm):
@@ -71,7 +78,8 @@ class ResnetBlock(nn.Module):
     """Two 3x3 convolutions around the time embedding, and a residual path.
 
     The second convolution starts at zero, so the block starts as its residual path, as in the
-    latent diffusion networks that Stable Diffusion comes from.
+    latent diffusion networks that Stable Diffusion comes from. Where frames are told their numbers,
+    each scales and shifts the channels of its own before that.
     """
 
     def __init__(
@@ -87,12 +95,18 @@ class ResnetBlock(nn.Module):
         self.conv_shortcut = (
             nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
         )
+        self.frame_scale = (
+            None if config.frame_numbers is None else FrameScale(config.frame_width, out_channels)
+        )
 
-    def forward(self, rows: Tensor, time: Tensor, fold: Fold) -> Tensor:
-        """`R C H W` -> `R C' H W`; `time` is the activated embedding of each clip (B, width)."""
+    def forward(self, rows: Tensor, moment: Moment, fold: Fold) -> Tensor:
+        """`R C H W` -> `R C' H W`."""
         hidden: Tensor = self.conv1(functional.silu(self.norm1(rows, fold)))
-        hidden = hidden + fold.per_row(self.time_emb_proj(time))[:, :, None, None]
-        hidden = self.conv2(functional.silu(self.norm2(hidden, fold)))
+        hidden = hidden + fold.per_row(self.time_emb_proj(moment.clip))[:, :, None, None]
+        hidden = self.norm2(hidden, fold)
+        if self.frame_scale is not None:
+            hidden = self.frame_scale.change(hidden, moment, fold)
+        hidden = self.conv2(functional.silu(hidden))
         straight: Tensor = rows if self.conv_shortcut is None else self.conv_shortcut(rows)
         return straight + hidden
 

@@ -114,6 +114,19 @@ def check_noise_levels(num_noise_levels: int | None) -> None:
         )
 
 
+def check_frame_numbers(frame_numbers: int | None) -> None:
+    """Refuses a network that is told frames apart, but fewer than two.
+
+    Raises:
+        RequestError: As said.
+    """
+    if frame_numbers is not None and frame_numbers < 2:
+        raise RequestError(
+            f"frame_numbers={frame_numbers} leaves nothing to tell apart. Give the frames of a "
+            "clip, 2 or more, or None for a network that is told no numbers."
+        )
+
+
 def check_over_time(
     *,
     temporal: bool,

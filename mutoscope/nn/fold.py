@@ -17,13 +17,14 @@ from torch import Tensor
 class Fold:
     """`clips` B of `frames` F each, then `images` M single images for each clip; R = B (F + M).
 
-    The frames are every `stride`-th of what the network was made for.
+    The frames are every `stride`-th of what the network was made for, from number `first` on.
     """
 
     clips: int
     frames: int
     images: int = 0
     stride: int = 1
+    first: int = 0
 
     @property
     def clip_rows(self) -> int:

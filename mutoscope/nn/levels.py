@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mutoscope.nn.attention import FoldedText
 from mutoscope.nn.blocks import BlockConfig, Downsample, ResnetBlock, Upsample
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.placing import Moment
 from mutoscope.nn.temporal_conv import TemporalModule
 from mutoscope.nn.transformer import Transformer
 
@@ -58,18 +59,20 @@ class Level(nn.Module):
             TemporalModule(level.width, config) if config.temporal_convolutions else None
         )
 
-    def layer(self, index: int, rows: Tensor, time: Tensor, text: FoldedText, fold: Fold) -> Tensor:
+    def layer(
+        self, index: int, rows: Tensor, moment: Moment, text: FoldedText, fold: Fold
+    ) -> Tensor:
         """The residual block of this index and, where there is one, the transformer after it."""
-        rows = self._run(self.resnets[index], rows, time, fold)
+        rows = self._run(self.resnets[index], rows, moment, fold)
         if index < len(self.attentions):
             rows = self._run(self.attentions[index], rows, text, fold)
         return rows
 
-    def over_time(self, rows: Tensor, time: Tensor, fold: Fold) -> Tensor:
+    def over_time(self, rows: Tensor, moment: Moment, fold: Fold) -> Tensor:
         """What follows the whole level: the temporal module, where there is one."""
         if self.temporal_module is None:
             return rows
-        return self._run(self.temporal_module, rows, time, fold)
+        return self._run(self.temporal_module, rows, moment, fold)
 
     def _run(self, module: nn.Module, *inputs: object) -> Tensor:
         if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -94,25 +97,25 @@ class DownLevel(Level):
         self.downsamplers = nn.ModuleList([Downsample(level.width)] if halve else [])
 
     def forward(
-        self, rows: Tensor, time: Tensor, text: FoldedText, fold: Fold
+        self, rows: Tensor, moment: Moment, text: FoldedText, fold: Fold
     ) -> tuple[Tensor, list[Tensor]]:
         """`R C H W` -> what goes on to the next level, and the skip connections of this one."""
         skips = []
         for index in range(len(self.resnets)):
-            rows = self.layer(index, rows, time, text, fold)
+            rows = self.layer(index, rows, moment, text, fold)
             skips.append(rows)
         skips += [downsample(rows) for downsample in self.downsamplers]
-        return self.over_time(skips[-1], time, fold), skips
+        return self.over_time(skips[-1], moment, fold), skips
 
 
 class MiddleLevel(Level):
     """The lowest level between the way down and the way up."""
 
-    def forward(self, rows: Tensor, time: Tensor, text: FoldedText, fold: Fold) -> Tensor:
+    def forward(self, rows: Tensor, moment: Moment, text: FoldedText, fold: Fold) -> Tensor:
         """`R C H W` -> `R C H W`."""
         for index in range(len(self.resnets)):
-            rows = self.layer(index, rows, time, text, fold)
-        return self.over_time(rows, time, fold)
+            rows = self.layer(index, rows, moment, text, fold)
+        return self.over_time(rows, moment, fold)
 
 
 class UpLevel(Level):
@@ -131,16 +134,16 @@ class UpLevel(Level):
         self.upsamplers = nn.ModuleList([Upsample(level.width)] if double else [])
 
     def forward(
-        self, rows: Tensor, skips: list[Tensor], time: Tensor, text: FoldedText, fold: Fold
+        self, rows: Tensor, skips: list[Tensor], moment: Moment, text: FoldedText, fold: Fold
     ) -> Tensor:
         """`R C H W` -> `R C' H' W'`; takes its skip connections off the end of `skips`."""
         for index in range(len(self.resnets)):
             rows = torch.cat([rows, skips.pop()], dim=1)
-            rows = self.layer(index, rows, time, text, fold)
+            rows = self.layer(index, rows, moment, text, fold)
         for upsample in self.upsamplers:
             # An odd size was rounded up on the way down: only the skip connection knows it.
             rows = upsample(rows, skips[-1].shape[-2:])
-        return self.over_time(rows, time, fold)
+        return self.over_time(rows, moment, fold)
 
 
 def down_levels(

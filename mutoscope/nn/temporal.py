@@ -14,7 +14,8 @@ from mutoscope.nn.misfits import first_of, misfits
 from mutoscope.nn.relative_bias import RelativePositionBias
 from mutoscope.nn.rope import rotary_angles, rotate
 
-TEMPORAL_NAMES = frozenset({"attn_temp", "norm_temp", "conv_temp", "temporal_module"})
+NUMBER_NAMES = frozenset({"frame_code", "frame_scale", "place_code"})
+TEMPORAL_NAMES = NUMBER_NAMES | {"attn_temp", "norm_temp", "conv_temp", "temporal_module"}
 
 
 @runtime_checkable
@@ -99,6 +100,11 @@ class TemporalAttention(Attention):
 def is_temporal(name: str) -> bool:
     """Whether a parameter of this name belongs to a time layer, so that no image network has it."""
     return not TEMPORAL_NAMES.isdisjoint(name.split("."))
+
+
+def tells_numbers(name: str) -> bool:
+    """Whether a parameter of this name tells a network the numbers of frames."""
+    return not NUMBER_NAMES.isdisjoint(name.split("."))
 
 
 def inflate(image_state: Mapping[str, Tensor], network: nn.Module) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from mutoscope.nn.blocks import BlockConfig, GroupNorm, ResnetBlock, zeroed
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.placing import Moment
 
 
 class TemporalConvolution(nn.Conv2d):
@@ -71,7 +72,9 @@ class TemporalModule(nn.Module):
 
     def __init__(self, channels: int, config: BlockConfig) -> None:
         super().__init__()
-        over_clips = replace(config, groups=config.temporal_groups, group_norm_over="clip")
+        over_clips = replace(
+            config, groups=config.temporal_groups, group_norm_over="clip", frame_numbers=None
+        )
         self.temporal_res_block = TemporalResnetBlock(
             channels, config.temporal_groups, frames=5, time_width=config.time_width
         )
@@ -83,11 +86,11 @@ class TemporalModule(nn.Module):
         """Sets the last convolution to zero."""
         zeroed(self.proj_out)
 
-    def forward(self, rows: Tensor, time: Tensor, fold: Fold) -> Tensor:
-        """`R C H W` -> `R C H W`; `time` is the activated embedding of each clip (B, width)."""
+    def forward(self, rows: Tensor, moment: Moment, fold: Fold) -> Tensor:
+        """`R C H W` -> `R C H W`."""
         if fold.frames == 1:
             return rows
         clips, images = fold.split(rows)
-        hidden = self.temporal_res_block(clips, fold.without_images, time)
-        hidden = self.spatial_res_block(hidden, time, fold.without_images)
+        hidden = self.temporal_res_block(clips, fold.without_images, moment.clip)
+        hidden = self.spatial_res_block(hidden, moment, fold.without_images)
         return fold.join([clips + self.proj_out(hidden), images])

@@ -7,6 +7,7 @@ from torch.nn import functional
 from mutoscope.nn.attention import FoldedText, SpaceAttention, SparseCausalAttention, TextAttention
 from mutoscope.nn.blocks import BlockConfig, GroupNorm, zeroed
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.placing import PlaceCode
 from mutoscope.nn.temporal import TemporalAttention
 from mutoscope.nn.temporal_conv import TemporalResnetBlock
 
@@ -130,6 +131,9 @@ class Transformer(nn.Module):
             channels, config, num_heads=num_heads, only_cross_attention=only_cross_attention
         )
         self.transformer_blocks = nn.ModuleList([block])
+        self.place_code = (
+            None if config.frame_numbers is None else PlaceCode(channels, config.frame_numbers)
+        )
         self.proj_out = zeroed(projection(channels, linear=config.linear_projection))
 
     def forward(self, rows: Tensor, text: FoldedText, fold: Fold) -> Tensor:
@@ -139,6 +143,8 @@ class Transformer(nn.Module):
             rows = fold.join([self.conv_temp(clips, fold.without_images), images])
         tokens = rearrange(self.norm(rows, fold), "R C H W -> R (H W) C")
         tokens = functional.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
+        if self.place_code is not None:
+            tokens = self.place_code.add(tokens, *rows.shape[2:], fold)
         for block in self.transformer_blocks:
             tokens = block(tokens, text, fold)
         tokens = functional.linear(tokens, self.proj_out.weight.flatten(1), self.proj_out.bias)

@@ -20,6 +20,7 @@ from mutoscope.nn.blocks import (
     zeroed,
 )
 from mutoscope.nn.checks import (
+    check_frame_numbers,
     check_levels,
     check_noise_levels,
     check_over_time,
@@ -31,6 +32,7 @@ from mutoscope.nn.checks import (
 from mutoscope.nn.embeddings import TimeEmbedding
 from mutoscope.nn.fold import Fold
 from mutoscope.nn.levels import LevelConfig, MiddleLevel, down_levels, up_levels
+from mutoscope.nn.placing import FrameCode, Moment
 from mutoscope.types import Latents, Times
 
 
@@ -75,6 +77,9 @@ class VideoUNet(ModelMixin, ConfigMixin):
         temporal_convolutions: Whether convolutions over time precede every transformer and follow
             every level and the middle (super-resolution).
         temporal_groups: Groups of the group normalisations of those; None for `norm_num_groups`.
+        frame_numbers: How many frames the network is told apart by number, together with the whole
+            caption and the place in the frame; longer clips are squeezed into them. None tells it
+            nothing but what attention over time has, as LaVie does. See `mutoscope.nn.placing`.
 
     Raises:
         RequestError: The arguments contradict each other.
@@ -106,6 +111,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         relative_position_bias: bool = False,
         temporal_convolutions: bool = False,
         temporal_groups: int | None = None,
+        frame_numbers: int | None = None,
     ) -> None:
         super().__init__()
         widths = tuple(block_out_channels)
@@ -129,6 +135,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
             widths=widths,
         )
         check_noise_levels(num_noise_levels)
+        check_frame_numbers(frame_numbers)
         config = BlockConfig(
             time_width=4 * widths[0],
             text_width=cross_attention_dim,
@@ -142,6 +149,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
             relative_position_bias=relative_position_bias,
             temporal_convolutions=temporal and temporal_convolutions,
             temporal_groups=temporal_groups or norm_num_groups,
+            frame_numbers=frame_numbers if temporal else None,
         )
         levels = [
             LevelConfig(*level)
@@ -165,6 +173,11 @@ class VideoUNet(ModelMixin, ConfigMixin):
         self.class_embedding = (
             None if num_noise_levels is None else nn.Embedding(num_noise_levels, config.time_width)
         )
+        self.frame_code = (
+            None
+            if config.frame_numbers is None
+            else FrameCode(config.text_width, config.frame_width, config.frame_numbers)
+        )
         down, skip_widths = down_levels(levels, layers_per_block, config)
         self.down_blocks = nn.ModuleList(down)
         middle = replace(levels[-1], only_cross_attention=False)
@@ -183,6 +196,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         num_images: int = 0,
         noise_level: Int[Tensor, "B"] | None = None,
         frame_stride: int = 1,
+        first_frame: int = 0,
     ) -> Float[Tensor, "B out F H W"]:
         """Predicts what the noise process asks for, for every frame.
 
@@ -197,6 +211,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 (B); None where the network is told none.
             frame_stride: How many frames lie from each frame to the next: 2 where every second one
                 of a clip is given. Attention over time is told; convolutions over time are not.
+            first_frame: Number of the first frame in its clip; known to a network with
+                `frame_numbers`, to others it is nothing.
 
         Returns:
             The prediction, B out_channels F H W.
@@ -209,7 +225,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
         self._check_inputs(sample, timestep, encoder_hidden_states, text_mask, num_images)
         self._check_noise_level(noise_level, sample.shape[0])
         self._check_frame_stride(frame_stride)
-        fold = Fold(sample.shape[0], sample.shape[2] - num_images, num_images, frame_stride)
+        clips, frames = sample.shape[0], sample.shape[2] - num_images
+        fold = Fold(clips, frames, num_images, frame_stride, first_frame)
         states, mask = encoder_hidden_states, text_mask
         if num_images:
             states = fold.fold_text(states)
@@ -219,18 +236,24 @@ class VideoUNet(ModelMixin, ConfigMixin):
         if self.class_embedding is not None:
             time = time + self.class_embedding(noise_level)
         # Every residual block wants the activated embedding, so it is activated once.
-        time = functional.silu(time)
+        moment = Moment(functional.silu(time), self._frames(timestep, text, fold))
 
         rows = self.conv_in(fold.fold(sample))
         skips = [rows]
         for down in self.down_blocks:
-            rows, passed = down(rows, time, text, fold)
+            rows, passed = down(rows, moment, text, fold)
             skips += passed
-        rows = self.mid_block(rows, time, text, fold)
+        rows = self.mid_block(rows, moment, text, fold)
         for up in self.up_blocks:
-            rows = up(rows, skips, time, text, fold)
+            rows = up(rows, skips, moment, text, fold)
         rows = self.conv_out(functional.silu(self.conv_norm_out(rows, fold)))
         return fold.unfold(rows)
+
+    def _frames(self, time: Times, text: FoldedText, fold: Fold) -> Tensor | None:
+        if self.frame_code is None or fold.frames == 1:
+            return None
+        embedding: Tensor = self.frame_code(time, text, fold)
+        return embedding
 
     def _check_inputs(
         self,

@@ -18,12 +18,12 @@ from mutoscope.data.batches import (
     SparseBatches,
     every_fourth,
 )
-from mutoscope.data.cache import LatentCache
+from mutoscope.data.cache import ChosenClips, LatentCache
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.diffusion.times import UniformTimes
 from mutoscope.encoding.codec import LatentCodec, Reconstruction, measure_scale
-from mutoscope.nn.temporal import inflate, is_temporal
+from mutoscope.nn.temporal import inflate, is_temporal, tells_numbers
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import (
     FPS,
@@ -40,7 +40,7 @@ from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.training.recipe import WITHOUT_SAYING, Run
 from mutoscope.types import Batch, Size
-from mutoscope.world.factors import ASPECT
+from mutoscope.world.factors import ASPECT, DIRECTIONS, LEVELS
 
 NUM_FRAMES = 16
 Evaluate = Callable[[Mapping[str, nn.Module], int, Path], Mapping[str, float]]
@@ -146,7 +146,7 @@ class DenoiserTask:
     Attributes:
         widths, layers, attention_levels, heads: Of the `VideoUNet`.
         process: The noise law.
-        time_shift: See `UniformTimes`.
+        time_shift, lowest_time: See `UniformTimes`.
         thing_weight: See `KeyFrames`; of no effect on one's own videos.
         piece: Side, in latent cells, of the pieces that three of four batches of stills are cut
             to; 0 leaves all whole. Nobody cuts one's own videos.
@@ -156,6 +156,10 @@ class DenoiserTask:
         image_weight: Weight alpha of the loss on them.
         stride: In three of four batches of clips, frames from one that is given to the next, of so
             many times the clips, with fewer stills each; 1 gives all frames always.
+        directed: Whether only clips of one thing that goes one way, grows or shrinks are shown,
+            with captions that say all: the simpler source that a curriculum begins with. Nobody
+            chooses among one's own videos.
+        frame_numbers: Whether the video U-Net is told the numbers of frames; see `VideoUNet`.
         trained: "all", as LaVie does, or "temporal": the layers that the image model lacks.
         batch_size: Stills, or clips, a batch.
         seed: Of the order of the data.
@@ -168,6 +172,7 @@ class DenoiserTask:
     heads: tuple[int, ...] = (4, 4, 4)
     process: VariancePreserving = LAW
     time_shift: float = 1.0
+    lowest_time: float = field(default=0.0, metadata=WITHOUT_SAYING)
     thing_weight: float = field(default=1.0, metadata=WITHOUT_SAYING)
     piece: int = field(default=0, metadata=WITHOUT_SAYING)
     images: int = 60_000
@@ -175,6 +180,8 @@ class DenoiserTask:
     images_per_clip: int = 4
     image_weight: float = 1.0
     stride: int = field(default=1, metadata=WITHOUT_SAYING)
+    directed: bool = field(default=False, metadata=WITHOUT_SAYING)
+    frame_numbers: bool = field(default=False, metadata=WITHOUT_SAYING)
     trained: Literal["all", "temporal"] = "all"
     batch_size: int = 32
     seed: int = 4
@@ -192,6 +199,7 @@ class DenoiserTask:
             cross_attention_dim=text_width,
             norm_num_groups=16,
             temporal=temporal,
+            frame_numbers=NUM_FRAMES if self.frame_numbers else None,
         )
         network.to(memory_format=torch.channels_last)
         return network
@@ -217,7 +225,7 @@ class DenoiserTask:
             text,
             image_weight=self.image_weight,
             thing_weight=self.thing_weight,
-            times=UniformTimes(shift=self.time_shift),
+            times=UniformTimes(shift=self.time_shift, lowest=self.lowest_time),
         )
         frames = NUM_FRAMES if temporal else 1
         samples: Evaluate = world_samples(
@@ -248,7 +256,11 @@ class DenoiserTask:
                 return whole
             others = replace(whole, seed=self.seed + 1)
             return every_fourth(whole, PieceBatches(others, self.piece, others.seed))
-        clips = latent_cache(self._clips(data), codec, work)
+        source = self._clips(data)
+        cache = latent_cache(source, codec, work)
+        clips: LatentCache | ChosenClips = cache
+        if self.directed and isinstance(source, WorldSource):
+            clips = directed_clips(cache, source)
         every_frame = self._of_clips(clips, data, codec, work, stride=1)
         if self.stride == 1:
             return every_frame
@@ -256,7 +268,13 @@ class DenoiserTask:
         return every_fourth(every_frame, SparseBatches(sparse, self.stride, self.seed + 1))
 
     def _of_clips(
-        self, clips: LatentCache, data: Path | None, codec: LatentCodec, work: Path, *, stride: int
+        self,
+        clips: LatentCache | ChosenClips,
+        data: Path | None,
+        codec: LatentCodec,
+        work: Path,
+        *,
+        stride: int,
     ) -> Callable[[int], Batch]:
         """Batches of whole clips, `stride` times as many as usual, with as many stills in all."""
         count, seed = stride * self.batch_size, self.seed + 100 * (stride - 1)
@@ -278,9 +296,26 @@ class DenoiserTask:
         )
 
 
+def directed_clips(clips: LatentCache, source: WorldSource) -> ChosenClips:
+    """Of the clips of a source, those of one thing that goes one way, grows or shrinks."""
+    scenes = map(source.scene, range(len(source)))
+    numbers = [
+        number
+        for number, scene in enumerate(scenes)
+        if scene.arrangement == "single"
+        and scene.things[0].motion in (*DIRECTIONS, "grow", "shrink")
+    ]
+    full = slice(LEVELS.index("full"), None, len(LEVELS))
+    return ChosenClips(clips, tuple(numbers), full)
+
+
 def begin_from(start: VideoUNet, network: VideoUNet) -> None:
-    """Gives `network` the weights of `start`, inflated if that is an image model."""
+    """Gives `network` the weights of `start`, inflated if that is an image model.
+
+    If `network` is told the numbers of frames and `start` is not, it starts as if it were not.
+    """
     if start.config["temporal"] == network.config["temporal"]:
-        network.load_state_dict(start.state_dict())
+        new = {name: each for name, each in network.state_dict().items() if tells_numbers(name)}
+        network.load_state_dict(new | start.state_dict())
     else:
         inflate(start.state_dict(), network)

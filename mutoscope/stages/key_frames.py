@@ -71,6 +71,7 @@ class KeyFrames(TextStage):
             null_text=states,
             null_mask=mask,
             frame_stride=batch.frame_stride,
+            first_frame=batch.first_frame,
         )
 
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
@@ -79,6 +80,7 @@ class KeyFrames(TextStage):
         return super().network_input(noisy, time, condition) | {
             "num_images": num_images,
             "frame_stride": condition.frame_stride,
+            "first_frame": condition.first_frame,
         }
 
     def reduce(self, error: Tensor, batch: Batch) -> Loss:

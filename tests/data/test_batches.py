@@ -274,6 +274,7 @@ def test_sparse_batches_leave_frames_out_and_say_so(caches: list[LatentCache]) -
         assert (batch.frame_stride, full.frame_stride) == (2, 1)
         first = int(not torch.equal(batch.latents, full.latents[:, :, ::2]))
         firsts.add(first)
+        assert batch.first_frame == first
         assert torch.equal(batch.latents, full.latents[:, :, first::2])
         assert torch.equal(batch.labels["things"], full.labels["things"][:, first::2])
         assert torch.equal(batch.labels["image_things"], full.labels["image_things"])

@@ -77,3 +77,19 @@ def test_shifted_times_are_where_the_formula_puts_them() -> None:
 def test_a_shift_is_positive() -> None:
     with pytest.raises(RequestError, match=r"shift=0.0 shifts no times"):
         UniformTimes(shift=0.0)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_time_lies_below_the_lowest(whole: bool) -> None:
+    drawn = draw(UniformTimes(whole=whole, lowest=900.0))
+    counts = torch.histc(drawn, bins=10, min=900, max=1000)
+    assert (counts - MANY / 10).abs().max() < 5 * (MANY * 0.1 * 0.9) ** 0.5
+    # A shift moves them within what is left: the median of u -> 8 u / (1 + 7 u) is 8/9.
+    shifted = draw(UniformTimes(whole=False, shift=8.0, lowest=900.0))
+    assert float(shifted.median()) == pytest.approx(900 + 100 * 8 / 9, abs=0.5)
+
+
+@pytest.mark.parametrize("lowest", [-1.0, 1000.0])
+def test_a_lowest_time_that_is_none_is_refused(lowest: float) -> None:
+    with pytest.raises(RequestError, match="is no time"):
+        UniformTimes(lowest=lowest)

@@ -192,11 +192,14 @@ def test_stack_joins_noise_levels() -> None:
         Condition.stack([told, condition()])
 
 
-def test_only_conditions_of_one_frame_stride_stack() -> None:
-    sparse = replace(condition(), frame_stride=2)
-    assert Condition.stack([sparse, sparse.without("text")]).frame_stride == 2
-    with pytest.raises(RequestError, match=r"frame strides \[1, 2\] cannot be stacked"):
+def test_only_conditions_of_the_same_frames_stack() -> None:
+    sparse = replace(condition(), frame_stride=2, first_frame=1)
+    stacked = Condition.stack([sparse, sparse.without("text")])
+    assert (stacked.first_frame, stacked.frame_stride) == (1, 2)
+    with pytest.raises(RequestError, match=r"strides \[\(0, 1\), \(1, 2\)\] cannot be stacked"):
         Condition.stack([sparse, condition()])
+    with pytest.raises(RequestError, match="all samples show the same frames"):
+        Condition.stack([sparse, replace(sparse, first_frame=0)])
 
 
 def test_to_moves_every_tensor() -> None:

@@ -10,10 +10,12 @@ from mutoscope.nn.video_unet import VideoUNet
 FRAMES, IMAGES = 4, 2
 
 
-# What each of LaVie's networks has beyond the defaults, but for statistics over the clip.
+# What each of LaVie's networks, and the miniature, has beyond the defaults, but for statistics over
+# the clip.
 KINDS: dict[str, dict[str, object]] = {
     "plain": {},
     "base": {"rotary_dim": 2, "relative_position_bias": True},
+    "numbered": {"frame_numbers": 4},
     "interpolation": {
         "self_attention": "sparse-causal",
         "temporal_attention": "after",
@@ -28,7 +30,7 @@ KINDS: dict[str, dict[str, object]] = {
         "temporal_groups": 2,
     },
 }
-EXACT = pytest.mark.parametrize("kind", ["plain", "base", "upscaler"])
+EXACT = pytest.mark.parametrize("kind", ["plain", "base", "numbered", "upscaler"])
 EVERY = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -108,11 +110,18 @@ def test_where_frames_look_at_each_other_only_the_first_starts_as_a_picture() ->
 
 @pytest.mark.parametrize("part", ["weight", "bias"])
 @pytest.mark.parametrize(
-    "layer", ["attn_temp.to_out.0", "attentions.0.conv_temp.conv2", "temporal_module.proj_out"]
+    ("kind", "layer"),
+    [
+        ("upscaler", "attn_temp.to_out.0"),
+        ("upscaler", "attentions.0.conv_temp.conv2"),
+        ("upscaler", "temporal_module.proj_out"),
+        ("numbered", "frame_scale"),
+        ("numbered", "place_code"),
+    ],
 )
 @torch.no_grad()
-def test_the_released_start_would_not_be_exact(layer: str, part: str) -> None:
-    image, video = inflated("upscaler")
+def test_a_start_other_than_zero_would_not_be_exact(kind: str, layer: str, part: str) -> None:
+    image, video = inflated(kind)
     for name, parameter in video.named_parameters():
         if name.endswith(f"{layer}.{part}"):
             nn.init.constant_(parameter, 1e-3)

@@ -7,6 +7,7 @@ import torch
 
 from mutoscope.nn.blocks import BlockConfig, Downsample, ResnetBlock, Upsample
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.placing import Moment
 from mutoscope.nn.transformer import GatedLinear
 
 
@@ -49,4 +50,4 @@ def test_a_new_residual_block_changes_nothing_where_widths_agree() -> None:
     )
     generator = torch.Generator().manual_seed(0)
     rows, time = torch.randn(6, 4, 3, 3, generator=generator), torch.zeros(2, 4)
-    assert torch.equal(ResnetBlock(4, 4, config)(rows, time, Fold(clips=2, frames=3)), rows)
+    assert torch.equal(ResnetBlock(4, 4, config)(rows, Moment(time), Fold(2, 3)), rows)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mutoscope.nn.blocks import BlockConfig
 from mutoscope.nn.fold import Fold
+from mutoscope.nn.placing import Moment
 from mutoscope.nn.temporal_conv import TemporalConvolution, TemporalModule, TemporalResnetBlock
 
 CLIPS, FRAMES, WIDTH = 2, 5, 8
@@ -65,7 +66,7 @@ def test_new_blocks_change_nothing_and_can_be_made_to_again() -> None:
     module = TemporalModule(WIDTH, CONFIG)
     for _ in range(2):
         assert torch.equal(block(rows(), FOLD), rows())
-        assert torch.equal(module(rows(), time, FOLD), rows())
+        assert torch.equal(module(rows(), Moment(time), FOLD), rows())
         for layer in (randomised(block), randomised(module)):
             layer.start_as_identity()
 
@@ -93,24 +94,25 @@ def test_both_blocks_of_a_module_are_told_the_time_of_their_clip(part: str) -> N
         nn.init.zeros_(parameter)
     time = draw(CLIPS, 6, seed=2)
     later = time + torch.tensor([[0.0], [1.0]])
-    before, after = module(rows(), time, FOLD), module(rows(), later, FOLD)
+    before, after = module(rows(), Moment(time), FOLD), module(rows(), Moment(later), FOLD)
     assert torch.equal(before[:FRAMES], after[:FRAMES])
     assert (before[FRAMES:] != after[FRAMES:]).flatten(1).any(1).all()
 
 
 @torch.no_grad()
 def test_images_and_lone_frames_pass_a_module_by_and_clips_do_not_mix() -> None:
-    module, time = randomised(TemporalModule(WIDTH, CONFIG)), draw(CLIPS, 6, seed=2)
+    module = randomised(TemporalModule(WIDTH, CONFIG))
+    moment = Moment(draw(CLIPS, 6, seed=2))
     given = rows(CLIPS * (FRAMES + 1))
-    joint = module(given, time, replace(FOLD, images=1))
+    joint = module(given, moment, replace(FOLD, images=1))
     clips, images = CLIPS * FRAMES, slice(CLIPS * FRAMES, None)
     assert torch.equal(joint[images], given[images])
-    assert torch.equal(joint[:clips], module(given[:clips], time, FOLD))
+    assert torch.equal(joint[:clips], module(given[:clips], moment, FOLD))
     assert not torch.equal(joint[:clips], given[:clips])
-    assert torch.equal(module(given[:2], time, Fold(clips=2, frames=1)), given[:2])
+    assert torch.equal(module(given[:2], moment, Fold(clips=2, frames=1)), given[:2])
     changed = given[:clips].clone()
     changed[0] += 1
-    told = module(changed, time, FOLD) != joint[:clips]
+    told = module(changed, moment, FOLD) != joint[:clips]
     assert told[:FRAMES].flatten(1).any(1).all()
     assert not told[FRAMES:].any()
 

@@ -13,9 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mutoscope.errors import RequestError
+from mutoscope.nn.temporal import tells_numbers
 from mutoscope.recipes import claims, mini
 from mutoscope.recipes.again import again
 from mutoscope.recipes.interpolation import InterpolationTask
+from mutoscope.recipes.parents import load_unet
 from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.samples import scenes_of_one_concept
 from mutoscope.recipes.ship import ship, unpack
@@ -117,6 +119,25 @@ def small_chain() -> dict[str, Recipe]:
             batch_size=2,
             samples=2,
         ),
+        "placed": DenoiserTask(
+            widths=(16, 32, 32),
+            heads=(1, 1, 1),
+            images=6,
+            clips=3,
+            batch_size=2,
+            samples=2,
+            stride=4,
+            frame_numbers=True,
+        ),
+        "base": DenoiserTask(
+            widths=(16, 32, 32),
+            heads=(1, 1, 1),
+            images=6,
+            clips=3,
+            batch_size=2,
+            samples=2,
+            frame_numbers=True,
+        ),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
@@ -163,7 +184,7 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
         assert provenance.steps == 2
         assert len(provenance.first_losses) == 2
         assert list((runs / name / "samples").iterdir())
-    assert (runs / "lavie" / "samples" / "step_00000002" / "test.png").is_file()
+    assert (runs / "base" / "samples" / "step_00000002" / "test.png").is_file()
     assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
     for last in ("interpolation", "super_resolution"):
@@ -171,7 +192,7 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
-    for recipe in small_chain()["lavie"].chain():
+    for recipe in small_chain()["base"].chain():
         assert again(recipe, runs, steps=2) < 1e-5
 
 
@@ -225,6 +246,21 @@ def test_pieces_go_on_from_the_image_model_in_pieces_and_whole(runs: Path) -> No
     assert shapes == [(8, 8)] * 3 + [(10, 16)]
 
 
+def test_a_model_that_is_told_numbers_starts_as_the_one_that_is_not(runs: Path) -> None:
+    task = small_chain()["placed"].task
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "lavie")}
+    network = task.prepare(parents, None, "cpu", runs / "work").objective.modules()["network"]
+    start = load_unet(runs / "lavie" / "model")
+    draw = torch.Generator().manual_seed(0)
+    noisy, text = torch.randn(1, 16, 4, 10, 16, generator=draw), torch.zeros(1, 5, 128)
+    with torch.inference_mode():
+        told = [each(noisy, torch.tensor([900.0]), text) for each in (start, network.eval())]
+    assert torch.equal(*told)
+    new = [name for name, _ in network.named_parameters() if tells_numbers(name)]
+    assert new
+    assert all(network.get_parameter(name).requires_grad for name in new)
+
+
 def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
     task = small_chain()["joint"].task
     parents = {name: runs / name / "model" for name in ("autoencoder", "words", "pieces")}
@@ -243,10 +279,10 @@ def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
 
 def test_the_interpolation_starts_from_the_video_model_and_sees_windows(runs: Path) -> None:
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "lavie")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "base")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     weights = run.objective.modules()["network"].state_dict()
-    base = load_file(runs / "lavie" / "model" / "base" / "diffusion_pytorch_model.safetensors")
+    base = load_file(runs / "base" / "model" / "base" / "diffusion_pytorch_model.safetensors")
     assert weights.keys() == base.keys()
     channels = base["conv_in.weight"].shape[1]
     assert not weights["conv_in.weight"][:, channels:].any()
@@ -301,7 +337,7 @@ def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:
     write_video(videos / "one.mp4", clip, 32.0, {})
     (videos / "one.txt").write_text("something that moves")
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "lavie")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "base")}
     run = task.prepare(parents, videos, "cpu", tmp_path / "work")
     batch = run.batches(0)
     assert batch.latents is not None
@@ -357,7 +393,7 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         "autoencoder",
         "words",
         "oracle",
-        "lavie",
+        "base",
         "interpolation",
         "autoencoder4",
         "super_resolution",
@@ -379,12 +415,12 @@ def test_shipped_models_unpack_as_finished_runs(
     ship(runs, tmp_path / "mini")
     shutil.rmtree(tmp_path / "mini" / "lavie" / "interpolator")  # what has yet to be made
     unpack(tmp_path / "mini", tmp_path / "runs")
-    names = ("autoencoder", "words", "lavie")
+    names = ("autoencoder", "words", "base")
     parents = {name: tmp_path / "runs" / name / "model" for name in names}
     before = {name: file_hashes(folder) for name, folder in parents.items()}
     train(recipes["interpolation"], tmp_path / "runs")
     assert {name: file_hashes(folder) for name, folder in parents.items()} == before
-    assert not (tmp_path / "runs" / "lavie" / "checkpoints").exists()
+    assert not (tmp_path / "runs" / "base" / "checkpoints").exists()
     last = read_provenance(tmp_path / "runs" / "interpolation" / "model")
     assert last.parents["words"] == Ancestor(recipes["words"].hash(), 2)
     with pytest.raises(RequestError, match="exists already"):

@@ -71,15 +71,15 @@ def test_the_joint_loss_weighs_images_by_alpha(stage: KeyFrames) -> None:
     )
 
 
-def test_the_network_is_told_how_far_frames_are_apart(stage: KeyFrames) -> None:
+def test_the_network_is_told_which_frames_it_sees(stage: KeyFrames) -> None:
     """By the batch, and through the halves into which a learner may split it."""
-    batch = replace(joint_batch(), frame_stride=2)
+    batch = replace(joint_batch(), frame_stride=2, first_frame=1)
     generator = torch.Generator().manual_seed(0)
     for part in (batch, batch.to("cpu"), *batch.split(2)):
         condition = stage.condition_for_training(part, generator)
         noisy, time = stage.clean(part), torch.full((len(part.captions),), 500.0)
         told = stage.network_input(noisy, time, condition)
-        assert (told["frame_stride"], told["num_images"]) == (2, 2)
+        assert (told["frame_stride"], told["first_frame"], told["num_images"]) == (2, 1, 2)
         near = stage.network_input(noisy, time, replace(condition, frame_stride=1))
         with torch.inference_mode():
             assert not torch.equal(stage.network(**told), stage.network(**near))
