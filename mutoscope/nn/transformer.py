@@ -144,7 +144,7 @@ class Transformer(nn.Module):
         tokens = rearrange(self.norm(rows, fold), "R C H W -> R (H W) C")
         tokens = functional.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
         if self.place_code is not None:
-            tokens = self.place_code.add(tokens, *rows.shape[2:], fold)
+            tokens = self.place_code.add(tokens, rows.shape[-2], rows.shape[-1], fold)
         for block in self.transformer_blocks:
             tokens = block(tokens, text, fold)
         tokens = functional.linear(tokens, self.proj_out.weight.flatten(1), self.proj_out.bias)
