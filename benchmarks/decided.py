@@ -10,7 +10,6 @@ import sys
 
 import torch
 from rich.console import Console
-from torch import Generator
 
 from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import VariancePreserving, process_from
@@ -19,29 +18,16 @@ from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.accuracy import SCORED, score
 from mutoscope.metrics.oracle import load_oracle
+from mutoscope.recipes.worth import Worth, single_scenes
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems import load
 from mutoscope.types import Latents
-from mutoscope.video.frames import to_floats
 from mutoscope.world.grammar import caption
-from mutoscope.world.render import render
-from mutoscope.world.scene import Scene, draw_scene
 
 STEPS = 50
 TIMES = (999, 979, 959, 939, 899, 859, 799, 659, 499)  # of the steps of DDIM
-FIRST_SCENE = 400_000
+FIRST_SCENE = 400_000  # no other figure uses the scenes from there on
 AT_ONCE = 8
-
-
-def scenes(count: int) -> list[Scene]:
-    """The first test scenes of one thing, from a number on that no other figure uses."""
-    found: list[Scene] = []
-    number = FIRST_SCENE
-    while len(found) < count:
-        scene = draw_scene(number, split="test", kind="video")
-        found += [scene] if scene.arrangement == "single" else []
-        number += 1
-    return found
 
 
 def from_time(
@@ -69,24 +55,17 @@ def main(count: int, model: str) -> None:
     system, oracle, console = load(model), load_oracle(), Console()
     assert oracle is not None
     codec, fps = LatentCodec(system.vae), float(system.config.fps)
+    shown = Worth(codec, int(system.config.num_frames), fps, count)
     text = TextEncoder(system.text_encoder, system.tokenizer)
     stage = KeyFrames(system.base, process_from(system.scheduler), text)
-    asked = scenes(count)
+    asked = single_scenes(count, "video", first=FIRST_SCENE)
     scale = system.config.guidance_scale
     for time in TIMES:
         found = []
         for first in range(0, count, AT_ONCE):
             part = asked[first : first + AT_ONCE]
-            clips = [render(s, num_frames=system.config.num_frames, fps=fps) for s in part]
             with torch.inference_mode():
-                clean = codec.encode(torch.stack([to_floats(clip) for clip in clips]))
-                noise = torch.stack(
-                    [
-                        torch.randn(clean.shape[1:], generator=Generator().manual_seed(first + row))
-                        for row in range(len(part))
-                    ]
-                )
-                noisy = stage.process.add_noise(clean, noise, torch.full((len(part),), float(time)))
+                noisy, _, _ = shown.in_noise(stage.process, part, time=float(time), seed=first)
                 told = stage.describe([caption(s, level="full", seed=s.seed) for s in part])
                 video = codec.decode(from_time(stage, noisy, time, told, scale))
             readings = oracle.read(video.clamp(-1, 1), fps=fps)

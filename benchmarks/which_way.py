@@ -10,63 +10,28 @@ backwards.
 """
 
 import sys
-from dataclasses import replace
 
 import numpy as np
-import torch
 from rich.console import Console
-from torch import Generator
 
 from mutoscope.diffusion.process import process_from
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
+from mutoscope.recipes.worth import BACKWARDS, Worth, backwards, forwards, single_scenes
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems import load
-from mutoscope.video.frames import to_floats
-from mutoscope.world.grammar import caption
+from mutoscope.world.factors import MOTIONS
 from mutoscope.world.labels import MAX_THINGS, covers
-from mutoscope.world.render import render
-from mutoscope.world.scene import MOTIONS, Scene, draw_scene
 
-TIMES = (850, 900, 950, 980)
-FIRST_SCENE = 500_000
-AT_ONCE = 8
+TIMES = (850.0, 900.0, 950.0, 980.0)
+FIRST_SCENE = 500_000  # no other figure uses the scenes from there on
 STATISTICS = 6_000
 FRAMES, FPS, GRID = 16, 8.0, (10, 16)
-_PAIRS = (
-    ("right", "left"),
-    ("up", "down"),
-    ("up right", "down left"),
-    ("up left", "down right"),
-    ("grow", "shrink"),
-    ("pan right", "pan left"),
-)
-BACKWARDS = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
-
-
-def backwards(scene: Scene) -> Scene:
-    """The scene with the words of its clip played backwards; where things start stays."""
-    things = tuple(
-        replace(thing, motion=BACKWARDS.get(thing.motion, thing.motion)) for thing in scene.things
-    )
-    return replace(scene, camera=BACKWARDS.get(scene.camera, scene.camera), things=things)
-
-
-def scenes(count: int, *, directed: bool) -> list[Scene]:
-    """The first test scenes of one thing, from a number on that no other figure uses."""
-    found: list[Scene] = []
-    number = FIRST_SCENE
-    while len(found) < count:
-        scene = draw_scene(number, split="test", kind="video")
-        wanted = scene.things[0].motion in BACKWARDS or not directed
-        found += [scene] if wanted and scene.arrangement == "single" else []
-        number += 1
-    return found
 
 
 def to_be_learned(console: Console) -> None:
     """How much of the variance of where things are is explained by what a caption says of it."""
-    drawn = scenes(STATISTICS, directed=False)
+    drawn = single_scenes(STATISTICS, "video", first=FIRST_SCENE)
     parts = (drawn[first : first + 100] for first in range(0, len(drawn), 100))
     shown = np.concatenate(
         [covers(part, num_frames=FRAMES, fps=FPS, grid=GRID) != MAX_THINGS for part in parts]
@@ -92,32 +57,17 @@ def to_be_learned(console: Console) -> None:
 def main(count: int, model: str) -> None:
     system, console = load(model), Console()
     to_be_learned(console)
-    codec = LatentCodec(system.vae)
+    shown = Worth(LatentCodec(system.vae), FRAMES, FPS, count)
     text = TextEncoder(system.text_encoder, system.tokenizer)
     stage = KeyFrames(system.base, process_from(system.scheduler), text)
-    asked = scenes(count, directed=True)
+    asked = single_scenes(count, "video", first=FIRST_SCENE, motions=BACKWARDS)
     for time in TIMES:
-        rows = []
-        for first in range(0, count, AT_ONCE):
-            part = asked[first : first + AT_ONCE]
-            clips = [to_floats(render(s, num_frames=FRAMES, fps=FPS)) for s in part]
-            with torch.inference_mode():
-                clean = codec.encode(torch.stack(clips))
-                noise = torch.randn(clean.shape, generator=Generator().manual_seed(first))
-                now = torch.full((len(part),), float(time))
-                noisy = stage.process.add_noise(clean, noise, now)
-                target = stage.process.target(clean, noise, now)
-                errors = []
-                for told in (part, [backwards(scene) for scene in part]):
-                    words = stage.describe([caption(s, level="full", seed=s.seed) for s in told])
-                    error = stage.predict(noisy, now, words) - target
-                    errors.append(error.square().mean((1, 2, 3, 4)))
-            rows.append(torch.stack(errors))
-        right, wrong = torch.cat(rows, dim=1)
+        errors = shown.errors(stage, asked, (forwards, backwards), time=time)
+        right, wrong = errors.mean((2, 3, 4)).T
         less = float((right < wrong).float().mean())
         worth = 1000 * (wrong - right)
         console.print(
-            f"noise of time {time}: error {float(right.mean()):.4f}, under the clip played "
+            f"noise of time {time:g}: error {float(right.mean()):.4f}, under the clip played "
             f"backwards {float(worth.mean()):+.2f} thousandths "
             f"(± {1.96 * float(worth.std()) / count**0.5:.2f}), less under the right caption in "
             f"{100 * less:.0f} % of {count} clips",
