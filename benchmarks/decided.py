@@ -17,7 +17,7 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.accuracy import SCORED, score
-from mutoscope.metrics.oracle import load_oracle
+from mutoscope.metrics.oracle import needed_oracle
 from mutoscope.recipes.worth import Worth, single_scenes
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems import load
@@ -52,8 +52,7 @@ def from_time(
 
 
 def main(count: int, model: str) -> None:
-    system, oracle, console = load(model), load_oracle(), Console()
-    assert oracle is not None
+    system, oracle, console = load(model), needed_oracle(), Console()
     codec, fps = LatentCodec(system.vae), float(system.config.fps)
     shown = Worth(codec, int(system.config.num_frames), fps, count)
     text = TextEncoder(system.text_encoder, system.tokenizer)

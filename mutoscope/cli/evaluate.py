@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from mutoscope.errors import ModelError, RequestError
+from mutoscope.errors import RequestError
 
 
 def evaluate(
@@ -27,15 +27,10 @@ def evaluate(
 
     from mutoscope.evaluation import protocol
     from mutoscope.evaluation.run import evaluate as measure
-    from mutoscope.metrics.oracle import load_oracle
+    from mutoscope.metrics.oracle import needed_oracle
     from mutoscope.systems import load
 
-    system, oracle = load(model), load_oracle()
-    if oracle is None:
-        raise ModelError(
-            "videos cannot be scored: this copy of Mutoscope has no mutoscope/mini/oracle. Train "
-            "it (`mutoscope train mini:oracle --out DIR`) and copy DIR/oracle/model/oracle there."
-        )
+    system, oracle = load(model), needed_oracle()
     asked = protocol.prompts(prompts, split="held-out" if split == "held-out" else "test")
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("drawing and reading", total=prompts * seeds)

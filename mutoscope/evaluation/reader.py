@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from mutoscope.encoding.codec import LatentCodec
-from mutoscope.errors import ModelError
 from mutoscope.metrics.accuracy import accuracy, confusion, score
-from mutoscope.metrics.oracle import Oracle, Reading, load_oracle
+from mutoscope.metrics.oracle import Oracle, Reading, needed_oracle
 from mutoscope.systems.load import load
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.world.labels import SCENE_FACTORS, THING_FACTORS
@@ -118,9 +117,7 @@ def main(out: Path, count: int) -> None:
     Raises:
         ModelError: This copy of the package ships no oracle.
     """
-    oracle = load_oracle()
-    if oracle is None:
-        raise ModelError("there is no oracle in mutoscope/mini to report on. Ship one first.")
+    oracle = needed_oracle()
     scenes = [draw_scene(seed, split="test") for seed in range(count)]
     out.mkdir(parents=True, exist_ok=True)
     (out / "oracle.md").write_text(report(oracle, scenes, LatentCodec(load().vae)))

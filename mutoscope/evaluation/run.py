@@ -15,6 +15,7 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.evaluation.protocol import Prompt, fingerprint
 from mutoscope.metrics.accuracy import SCORED, Estimate, accuracy, score
 from mutoscope.metrics.oracle import Oracle, Reading
+from mutoscope.systems import System
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Video
 from mutoscope.video.frames import to_bytes, to_floats
@@ -116,6 +117,16 @@ def evaluate(
         "prompts": len(asked),
         "prompts_hash": fingerprint(list(asked)),
         "seeds": list(seeds),
+        **circumstances(system),
+    }
+    (out / "report.json").write_text(json.dumps({**facts, **asdict(report)}, indent=1))
+    (out / "report.md").write_text(markdown(report, facts))
+    return report
+
+
+def circumstances(system: System) -> dict[str, object]:
+    """The weights, settings, day and machine of a measurement, as JSON values."""
+    return {
         "weights": system.weights_hash(),
         "steps": system.config.steps,
         "guidance_scale": system.config.guidance_scale,
@@ -123,9 +134,6 @@ def evaluate(
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {"mutoscope": __version__, "torch": torch.__version__},
     }
-    (out / "report.json").write_text(json.dumps({**facts, **asdict(report)}, indent=1))
-    (out / "report.md").write_text(markdown(report, facts))
-    return report
 
 
 def markdown(report: Report, facts: Mapping[str, object]) -> str:

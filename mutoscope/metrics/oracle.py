@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from mutoscope.encoding.identity import weights_hash
-from mutoscope.errors import RequestError
+from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.video_encoder import Sight, VideoEncoder
 from mutoscope.types import Batch, Loss, Video
 from mutoscope.world.labels import MAX_THINGS, MOVING_FACTORS, SCENE_FACTORS, THING_FACTORS, UNKNOWN
@@ -99,6 +99,21 @@ def load_oracle() -> Oracle | None:
         return None
     oracle: Oracle = Oracle.from_pretrained(folder, torch_dtype=torch.float32)
     oracle.eval().requires_grad_(False)
+    return oracle
+
+
+def needed_oracle() -> Oracle:
+    """The oracle that the package ships.
+
+    Raises:
+        ModelError: This copy of the package has none.
+    """
+    oracle = load_oracle()
+    if oracle is None:
+        raise ModelError(
+            "videos cannot be scored: this copy of Mutoscope has no mutoscope/mini/oracle. Train "
+            "it (`mutoscope train mini:oracle --out DIR`) and copy DIR/oracle/model/oracle there."
+        )
     return oracle
 
 

@@ -3,24 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
-import torch
-
 from mutoscope.evaluation.protocol import Prompt, fingerprint, prompts
 from mutoscope.evaluation.run import Report, evaluate
 from mutoscope.metrics.oracle import Oracle
 from mutoscope.systems.lavie import LaVie
-
-
-@pytest.fixture(scope="module")
-def oracle() -> Oracle:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        oracle = Oracle((8, 16, 32)).eval()
-    # An untrained reader says the same of everything; a larger first layer makes it differ.
-    with torch.no_grad():
-        oracle.trunk.stem.weight.mul_(20)
-    return oracle
 
 
 def simple(system: LaVie, oracle: Oracle, out: Path, batch_size: int) -> Report:
