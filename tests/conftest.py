@@ -12,7 +12,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.text import train_tokenizer
 from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.systems.convert import convert_lavie
 from mutoscope.systems.lavie import LaVie
+from tests.systems import published
 
 SENTENCE = "a red blue star circle drifts left right over the sea at night"
 
@@ -126,3 +128,28 @@ def copy_of_tiny(tiny_folder: Path, tmp_path: Path) -> Callable[[], Path]:
         return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def published_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LaVie's three files and the folders `sd` and `x4`, small; read-only, shared by all tests."""
+    folder = tmp_path_factory.mktemp("published")
+    published.write_files(folder)
+    for name in ("sd", "x4"):
+        published.write_folder(folder / name, name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def converted_folder(published_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `convert lavie` makes of them; read-only, shared by all tests."""
+    out = tmp_path_factory.mktemp("converted") / "lavie"
+    convert_lavie(
+        out,
+        base=published_files / "base.pt",
+        interpolation=published_files / "interpolation.pt",
+        upscale=published_files / "super_resolution.pt",
+        sd=published_files / "sd",
+        x4=published_files / "x4",
+    )
+    return out

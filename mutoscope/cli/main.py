@@ -8,6 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from mutoscope import __version__
+from mutoscope.cli.convert import convert
 from mutoscope.cli.enhance import interpolate, upscale
 from mutoscope.cli.evaluate import evaluate
 from mutoscope.cli.generate import generate
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (generate, replay, inspect, interpolate, upscale, train, evaluate):
+for command in (generate, replay, inspect, interpolate, upscale, train, evaluate, convert):
     app.command()(command)
 app.command("continue")(go_on)  # a Python function cannot have that name
 

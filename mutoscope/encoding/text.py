@@ -23,15 +23,25 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 class TextEncoder:
-    """Turns prompts into what a denoiser attends to: one state per token, padding masked out."""
+    """Turns prompts into what a denoiser attends to: one state per token, padding masked out.
 
-    def __init__(self, model: CLIPTextModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    Args:
+        model: Reads the tokens.
+        tokenizer: Splits prompts into them.
+        padded: Whether prompts are filled up to the model's full length, and the filling counts as
+            tokens: Stable Diffusion learned to attend to it.
+    """
+
+    def __init__(
+        self, model: CLIPTextModel, tokenizer: PreTrainedTokenizerFast, *, padded: bool = False
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.padded = padded
         self.max_tokens: int = model.config.max_position_embeddings
 
     def tokens(self, prompts: Sequence[str]) -> tuple[Tensor, TextMask]:
-        """Token ids (B, L), padded to the longest prompt, and the mask of real tokens.
+        """Token ids (B, L), padded to the longest prompt or in full, and the mask of real tokens.
 
         Raises:
             RequestError: a prompt has more tokens than the model can read.
@@ -43,7 +53,8 @@ class TextEncoder:
                 f"the prompt {prompts[rows.index(longest)][:60]!r}... has {len(longest)} tokens: "
                 f"this model reads at most {self.max_tokens}. Shorten it."
             )
-        ids = torch.full((len(rows), len(longest)), self.tokenizer.pad_token_id)
+        length = self.max_tokens if self.padded else len(longest)
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
         mask = torch.zeros(ids.shape, dtype=torch.bool)
         for row, values in enumerate(rows):
             ids[row, : len(values)] = torch.tensor(values)
@@ -51,9 +62,10 @@ class TextEncoder:
         return ids.to(self.model.device), mask.to(self.model.device)
 
     def encode(self, prompts: Sequence[str]) -> tuple[TextStates, TextMask]:
-        """Last hidden states (B, L, D) and the mask of real tokens; the empty prompt is allowed."""
+        """Last hidden states (B, L, D) and the mask of those to attend to; the empty prompt is
+        allowed."""
         ids, mask = self.tokens(prompts)
-        return self.model(input_ids=ids).last_hidden_state, mask
+        return self.model(input_ids=ids).last_hidden_state, mask | self.padded
 
     def summarise(self, prompts: Sequence[str]) -> Tensor:
         """One vector per prompt (B, D): the state at the end-of-text token, as in CLIP."""

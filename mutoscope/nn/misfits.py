@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+_FEW = 3
+
 
 def misfits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
     """What has to change for `given` to have the names and shapes of `wanted`, one line each.
@@ -24,6 +26,6 @@ def misfits(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[s
 
 
 def first_of(problems: Sequence[str]) -> str:
-    """The first problem, and how many more there are."""
-    rest = len(problems) - 1
-    return f"{problems[0]}, and {rest} more" if rest else problems[0]
+    """The first few problems, and how many more there are."""
+    few, rest = "; ".join(problems[:_FEW]), len(problems) - _FEW
+    return f"{few}, and {rest} more" if rest > 0 else few

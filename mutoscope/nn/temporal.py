@@ -107,7 +107,7 @@ def tells_numbers(name: str) -> bool:
     return not NUMBER_NAMES.isdisjoint(name.split("."))
 
 
-def inflate(image_state: Mapping[str, Tensor], network: nn.Module) -> None:
+def inflate(image_state: Mapping[str, Tensor], network: nn.Module, *, assign: bool = False) -> None:
     """Makes `network` start as the image network whose weights are given.
 
     Its time layers are set to the identity, so that every frame comes out as the image network
@@ -117,6 +117,8 @@ def inflate(image_state: Mapping[str, Tensor], network: nn.Module) -> None:
     Args:
         image_state: Every weight of `network` but those of its time layers, and nothing else.
         network: Changed in place; its precision and device stay.
+        assign: Whether it takes over the tensors themselves, with their precision and device, in
+            place of copies; then all but its time layers may be on the meta device.
 
     Raises:
         ModelError: A weight is missing, unknown or of another shape; `network` is then unchanged.
@@ -132,7 +134,7 @@ def inflate(image_state: Mapping[str, Tensor], network: nn.Module) -> None:
             "Give the weights of an image network with the same configuration."
         )
     with torch.no_grad():
-        network.load_state_dict(image_state, strict=False)
+        network.load_state_dict(image_state, strict=False, assign=assign)
     for module in network.modules():
         if isinstance(module, StartsAsIdentity):
             module.start_as_identity()

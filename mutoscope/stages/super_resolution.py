@@ -52,7 +52,7 @@ class SuperResolution(TextStage):
         process: Process,
         text: TextEncoder,
         *,
-        low_process: VariancePreserving = LOW_LAW,
+        low_process: Process = LOW_LAW,
         most_known: int = 0,
         text_dropout: float = 0.1,
         times: TimeDraw = EVEN_TIMES,

@@ -20,7 +20,7 @@ from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.stages.interpolation import Interpolation
 from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.stages.key_frames import KeyFrames
-from mutoscope.stages.super_resolution import SuperResolution
+from mutoscope.stages.super_resolution import LOW_LAW, SuperResolution
 from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, to_bytes, to_floats
@@ -36,7 +36,8 @@ class LaVie(System):
     enlarges them.
 
     The first is an image model inflated in time, then trained on images and clips together, so
-    that with `num_frames=1` it still draws single pictures. The others are optional.
+    that with `num_frames=1` it still draws single pictures. Each is optional: without the first a
+    system enlarges or interpolates videos that it is given.
 
     Source: LaVie (arXiv 2309.15103) §4.1 to §4.3.
 
@@ -44,13 +45,17 @@ class LaVie(System):
         text_encoder: Reads the prompts.
         tokenizer: Splits them into the text encoder's tokens.
         vae: Frames to latents and back.
-        base: The denoiser of the key frames.
+        base: The denoiser of the key frames; None draws nothing from text alone.
         scheduler: The noise law that the denoiser was trained with, and how to undo it.
         interpolator: The denoiser of all frames, told the key frames; None ends with these.
         interpolator_scheduler: Its noise law.
         upscaler: The denoiser of the large video, told the small one; None leaves it small.
         upscaler_vae: Large frames to latents and back; its factor is the enlargement.
         upscaler_scheduler: The upscaler's noise law.
+        upscaler_low_scheduler: The noise law of the small video that the upscaler is told; None for
+            the one of `SuperResolution`.
+        upscaler_text_encoder: Reads the prompts for the upscaler; None for the other.
+        upscaler_tokenizer: Splits them into its tokens.
         num_frames: Key frames per clip in training.
         height: Frame height in training, pixels.
         width: Frame width in training, pixels.
@@ -64,31 +69,49 @@ class LaVie(System):
         upscale_guidance_scale: Strength of guidance that suits it.
         upscale_num_frames: Frames per clip in its training.
         noise_level: Noise on the small video that suits the upscaler; see `SuperResolution`.
+        padded_text: Whether prompts were filled up to the text encoder's full length in training
+            and the filling attended to, as in Stable Diffusion.
         vocabulary: The words of its training captions; empty where these were free text.
+
+    Raises:
+        RequestError: There is no network, or one without what it works with.
     """
 
     paper = "arXiv:2309.15103"
-    model_cpu_offload_seq = "text_encoder->base->interpolator->vae->upscaler->upscaler_vae"
+    model_cpu_offload_seq = (
+        "text_encoder->base->interpolator->vae->upscaler_text_encoder->upscaler->upscaler_vae"
+    )
     _optional_components: ClassVar[list[str]] = [
+        "text_encoder",
+        "tokenizer",
+        "vae",
+        "base",
+        "scheduler",
         "interpolator",
         "interpolator_scheduler",
         "upscaler",
         "upscaler_vae",
         "upscaler_scheduler",
+        "upscaler_low_scheduler",
+        "upscaler_text_encoder",
+        "upscaler_tokenizer",
     ]
 
     def __init__(
         self,
-        text_encoder: CLIPTextModel,
-        tokenizer: PreTrainedTokenizerFast,
-        vae: AutoencoderKL,
-        base: VideoUNet,
-        scheduler: SchedulerMixin,
+        text_encoder: CLIPTextModel | None = None,
+        tokenizer: PreTrainedTokenizerFast | None = None,
+        vae: AutoencoderKL | None = None,
+        base: VideoUNet | None = None,
+        scheduler: SchedulerMixin | None = None,
         interpolator: VideoUNet | None = None,
         interpolator_scheduler: SchedulerMixin | None = None,
         upscaler: VideoUNet | None = None,
         upscaler_vae: AutoencoderKL | None = None,
         upscaler_scheduler: SchedulerMixin | None = None,
+        upscaler_low_scheduler: SchedulerMixin | None = None,
+        upscaler_text_encoder: CLIPTextModel | None = None,
+        upscaler_tokenizer: PreTrainedTokenizerFast | None = None,
         num_frames: int = 16,
         height: int = 320,
         width: int = 512,
@@ -102,6 +125,7 @@ class LaVie(System):
         upscale_guidance_scale: float = 5.0,
         upscale_num_frames: int = 8,
         noise_level: int = 50,
+        padded_text: bool = False,
         vocabulary: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -116,6 +140,9 @@ class LaVie(System):
             upscaler=upscaler,
             upscaler_vae=upscaler_vae,
             upscaler_scheduler=upscaler_scheduler,
+            upscaler_low_scheduler=upscaler_low_scheduler,
+            upscaler_text_encoder=upscaler_text_encoder,
+            upscaler_tokenizer=upscaler_tokenizer,
         )
         self.register_to_config(
             num_frames=num_frames,
@@ -131,13 +158,15 @@ class LaVie(System):
             upscale_guidance_scale=upscale_guidance_scale,
             upscale_num_frames=upscale_num_frames,
             noise_level=noise_level,
+            padded_text=padded_text,
             vocabulary=list(vocabulary),
         )
+        self._check_components()
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The names of its stages, in the order in which they work."""
-        there = {BASE: True, INTERPOLATE: self.interpolator, UPSCALE: self.upscaler}
+        there = {BASE: self.base, INTERPOLATE: self.interpolator, UPSCALE: self.upscaler}
         return tuple(name for name, network in there.items() if network is not None)
 
     def spanned(self, num_keys: int, stages: Sequence[str]) -> int:
@@ -199,9 +228,14 @@ class LaVie(System):
         Raises:
             RequestError: Something asked for cannot be made; raised before any work.
         """
-        codec = LatentCodec(self.vae)
         prompts = self.check_prompts(prompt)
         wanted = self.check_stages(stages)
+        if BASE not in wanted:
+            raise RequestError(
+                "a prompt alone cannot become a video: this model has no network that draws key "
+                f"frames, only those that {' and '.join(wanted)}. Give it a video, or use another."
+            )
+        codec = LatentCodec(self.vae)
         frames = self._frames(num_frames, wanted, resume)
         factor = self.config.factor if INTERPOLATE in wanted and frames > 1 else 1
         small = self._small_size(size, wanted, codec)
@@ -217,7 +251,7 @@ class LaVie(System):
                 f"output_type={output_type!r} cannot be had of enlarged videos: their latents are "
                 "decoded a few at a time. Use 'uint8', or leave out the last stage."
             )
-        text = TextEncoder(self.text_encoder, self.tokenizer)
+        text = self._text()
 
         done, latents = ("", None) if resume is None else resume
         if latents is None:
@@ -241,8 +275,9 @@ class LaVie(System):
         fps = self.native_fps(wanted)
         if UPSCALE not in wanted:
             return self.finish(latents, output_type, fps)
-        small_frames, told = self.pixels(latents), (text, prompts, negative_prompt)
-        return VideoOutput(self._enlarged(small_frames, *told, level, seeds, on_step), fps)
+        small_frames = self.pixels(latents)
+        large = self._enlarged(small_frames, prompts, negative_prompt, level, seeds, on_step)
+        return VideoOutput(large, fps)
 
     @torch.inference_mode()
     def interpolate(
@@ -284,8 +319,7 @@ class LaVie(System):
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         video = to_floats(np.pad(frames, margins, mode="edge"))[None]
         keys = torch.cat([codec.encode(part) for part in video.split(_AT_ONCE, dim=2)], dim=2)
-        text = TextEncoder(self.text_encoder, self.tokenizer)
-        latents = self._filled_in(keys, text, [prompt], "", seed, on_step)
+        latents = self._filled_in(keys, self._text(), [prompt], "", seed, on_step)
         return VideoOutput(self.pixels(latents)[:, :, :height, :width], self.config.factor * fps)
 
     @torch.inference_mode()
@@ -321,16 +355,14 @@ class LaVie(System):
         tall, wide = -(-height // step) * step, -(-width // step) * step
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         small = np.pad(frames, margins, mode="edge")[None]
-        text = TextEncoder(self.text_encoder, self.tokenizer)
         level = self.config.noise_level if noise_level is None else noise_level
-        large = self._enlarged(small, text, [prompt], "", level, seed, on_step)
+        large = self._enlarged(small, [prompt], "", level, seed, on_step)
         times = self.enlargement([UPSCALE])
         return VideoOutput(large[:, :, : times * height, : times * width], fps)
 
     def _enlarged(
         self,
         small: UInt8[np.ndarray, "B F h w 3"],
-        text: TextEncoder,
         prompts: list[str],
         negative: str,
         noise_level: int,
@@ -339,7 +371,13 @@ class LaVie(System):
     ) -> UInt8[np.ndarray, "B F H W 3"]:
         """Large frames of small ones."""
         codec = LatentCodec(self.upscaler_vae)
-        stage = SuperResolution(self.upscaler, process_from(self.upscaler_scheduler), text)
+        low_law = self.upscaler_low_scheduler
+        stage = SuperResolution(
+            self.upscaler,
+            process_from(self.upscaler_scheduler),
+            self._text(UPSCALE),
+            low_process=LOW_LAW if low_law is None else process_from(low_law),
+        )
         low = torch.stack([to_floats(clip) for clip in small]).to(self.upscaler.device)
         generators = self.generators(seeds, len(prompts), stage=UPSCALE)
         told = stage.describe(prompts, negative=negative)
@@ -387,6 +425,33 @@ class LaVie(System):
             on_step=on_step,
         )
         return torch.cat(list(parts), dim=2)
+
+    def _text(self, stage: str = BASE) -> TextEncoder:
+        """What reads the prompts of a stage."""
+        model, tokenizer = self.text_encoder, self.tokenizer
+        if stage == UPSCALE and self.upscaler_text_encoder is not None:
+            model, tokenizer = self.upscaler_text_encoder, self.upscaler_tokenizer
+        return TextEncoder(model, tokenizer, padded=self.config.padded_text)
+
+    def _check_components(self) -> None:
+        """Refuses a system of no network, or of one that lacks what it works with."""
+        if not self.stages:
+            raise RequestError(
+                "a system without a network makes nothing. Give base, interpolator or upscaler."
+            )
+        text = ["text_encoder", "tokenizer"]
+        own = text if self.upscaler_text_encoder is None else [f"upscaler_{name}" for name in text]
+        needed = {
+            BASE: ["scheduler", "vae", *text],
+            INTERPOLATE: ["interpolator_scheduler", "vae", *text],
+            UPSCALE: ["upscaler_scheduler", "upscaler_vae", *own],
+        }
+        for stage in self.stages:
+            if missing := [name for name in needed[stage] if getattr(self, name) is None]:
+                raise RequestError(
+                    f"stage {stage!r} cannot work without {missing[0]}: it needs "
+                    f"{', '.join(needed[stage])}. Give these, or leave out its network."
+                )
 
     def _tiles(self, height: int, width: int) -> Tiles:
         """Parts of large grids: what was learned and half as much again, a quarter shared."""

@@ -52,7 +52,7 @@ def load(
         raise ModelError(_why_not(folder))
     index = _read_index(folder)
     system_class = _CLASSES[index["_class_name"]]
-    with _as_model_error(folder), quietly():
+    with as_model_error(folder), quietly():
         borrowed = {
             name: _component(shared / name, library, kind, dtype)
             for name, (library, kind) in _components(system_class, index).items()
@@ -64,7 +64,7 @@ def load(
     for name, module in system.components.items():
         if isinstance(module, nn.Module):
             _check_complete(shared / name if name in borrowed else folder / name, module)
-    with _as_model_error(folder):
+    with as_model_error(folder):
         system.to(device)
     return system
 
@@ -85,7 +85,7 @@ def _why_not(path: Path) -> str:
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
-    with _as_model_error(folder):
+    with as_model_error(folder):
         index: dict[str, Any] = json.loads((folder / "model_index.json").read_text("utf-8"))
         kind = index["_class_name"]
     if kind not in _CLASSES:
@@ -118,7 +118,7 @@ def _component(folder: Path, library: str, kind: str, dtype: torch.dtype) -> obj
 
 def _check_complete(folder: Path, module: nn.Module) -> None:
     """Refuses weights that leave part of a model at its random start, or have no place in it."""
-    with _as_model_error(folder):
+    with as_model_error(folder):
         stored: set[str] = set()
         for file in sorted(folder.glob("*.safetensors")):
             with safe_open(file, framework="pt") as weights:
@@ -134,8 +134,15 @@ def _check_complete(folder: Path, module: nn.Module) -> None:
 
 
 @contextmanager
-def _as_model_error(folder: Path) -> Iterator[None]:
-    """Turns every way in which reading a model can fail into one line."""
+def as_model_error(path: Path) -> Iterator[None]:
+    """Turns every way in which reading a model can fail into one line.
+
+    Args:
+        path: The folder or file that is read.
+
+    Raises:
+        ModelError: Instead of what the libraries raise.
+    """
     try:
         yield
     except ModelError:
@@ -152,7 +159,7 @@ def _as_model_error(folder: Path) -> Iterator[None]:
     ) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"{folder} cannot be loaded, it is incomplete, damaged or of another kind: "
+            f"{path} cannot be loaded, it is incomplete, damaged or of another kind: "
             f"{first[:200].rstrip('.')}. Save or copy it again."
         ) from error
 

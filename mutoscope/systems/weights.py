@@ -1,12 +1,13 @@
 """Released weights: their names become ours, and their configurations our arguments."""
 
+import inspect
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from mutoscope.errors import ModelError
@@ -41,21 +42,26 @@ LAVIE_SUPER_RESOLUTION: Mapping[str, Any] = MappingProxyType(
         "rotary_dim": 32,
         "relative_position_bias": True,
         "temporal_convolutions": True,
+        "temporal_groups": 32,
         "group_norm_over": "clip",
     }
 )
 
-# Part of a released name -> ours. What the base and interpolation networks call "temp" the
-# super-resolution network calls "temporal"; its modules between levels belong to our levels.
-_RENAMED = (
-    (re.compile(r"\.(attn|norm)_temporal\."), r".\1_temp."),
-    (re.compile(r"\.resblock_temporal\."), ".conv_temp."),
-    (re.compile(r"\.time_rel_pos_bias\.relative_attention_bias\."), ".relative_position_bias."),
-    (re.compile(r"^(down|up)_temporal_blocks\.(\d+)\."), r"\1_blocks.\2.temporal_module."),
-    (re.compile(r"^mid_temporal_block\."), "mid_block.temporal_module."),
-    (re.compile(r"\.resblocks_3d_t\."), ".temporal_res_block."),
-    (re.compile(r"\.resblocks_3d_s\."), ".spatial_res_block."),
-    (re.compile(r"\.shift_conv\."), ".proj_out."),
+# Part of our name -> the released one.
+_RELEASED = (
+    (re.compile(r"\.relative_position_bias\."), ".time_rel_pos_bias.relative_attention_bias."),
+)
+# What the base and interpolation networks call "temp" the super-resolution network calls
+# "temporal"; what belongs to our levels lies between them there.
+_RELEASED_WITH_CONVOLUTIONS = (
+    *_RELEASED,
+    (re.compile(r"\.(attn|norm)_temp\."), r".\1_temporal."),
+    (re.compile(r"\.conv_temp\."), ".resblock_temporal."),
+    (re.compile(r"\.temporal_module\.temporal_res_block\."), ".temporal_module.resblocks_3d_t."),
+    (re.compile(r"\.temporal_module\.spatial_res_block\."), ".temporal_module.resblocks_3d_s."),
+    (re.compile(r"\.temporal_module\.proj_out\."), ".temporal_module.shift_conv."),
+    (re.compile(r"^(down|up)_blocks\.(\d+)\.temporal_module\."), r"\1_temporal_blocks.\2."),
+    (re.compile(r"^mid_block\.temporal_module\."), "mid_temporal_block."),
 )
 _FREQUENCIES = "rotary_emb.freqs"
 
@@ -102,6 +108,29 @@ _POSSIBLE = frozenset(
 )
 _WITHOUT_EFFECT = frozenset({"sample_size"})
 
+# What an image network's configuration may say that is not diffusers' default.
+_IMAGE = frozenset(
+    {
+        "in_channels",
+        "out_channels",
+        "down_block_types",
+        "up_block_types",
+        "block_out_channels",
+        "layers_per_block",
+        "norm_num_groups",
+        "cross_attention_dim",
+        "attention_head_dim",
+        "num_attention_heads",
+        "only_cross_attention",
+        "use_linear_projection",
+        "num_class_embeds",
+        # These two change no weight, the second only in which precision scores are taken.
+        "sample_size",
+        "upcast_attention",
+    }
+)
+_IMAGE_BLOCKS = ("CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
+
 
 def lavie_weights(released: Mapping[str, Tensor], network: VideoUNet) -> dict[str, Tensor]:
     """LaVie's released weights under the names of `network`, which may be any of the three.
@@ -119,33 +148,27 @@ def lavie_weights(released: Mapping[str, Tensor], network: VideoUNet) -> dict[st
         What `network.load_state_dict` takes, in the precision of `released`.
 
     Raises:
-        ModelError: A weight is missing, unknown, twice there or of another shape, or frequencies
-            are not those of RoPE.
+        ModelError: A weight is missing, unknown or of another shape, or frequencies are not those
+            of RoPE; the message has the released names.
     """
-    names = {name: _our_name(name) for name in released}
-    renamed = {names[name]: _without_last_axis(tensor) for name, tensor in released.items()}
+    wanted, ours = {}, {}
+    for name, tensor in network.state_dict().items():
+        theirs = _released_name(name, network)
+        wanted[theirs], ours[theirs] = tensor, name
     frequencies = _frequencies(network)
-    wanted = network.state_dict() | frequencies
-    # The super-resolution network stores them once more, for no attention in particular.
-    if frequencies and f"temporal_{_FREQUENCIES}" in renamed:
-        frequencies[f"temporal_{_FREQUENCIES}"] = next(iter(frequencies.values()))
-        wanted |= frequencies
-    problems = [
-        *(f"{ours} is there twice" for ours, times in Counter(names.values()).items() if times > 1),
-        *misfits(renamed, wanted),
-    ]
+    given = {name: _without_last_axis(tensor) for name, tensor in released.items()}
     # Half precision keeps 11 bits.
-    problems = problems or [
+    problems = misfits(given, wanted | frequencies) or [
         f"{name} are not the frequencies of RoPE"
         for name, formula in frequencies.items()
-        if not torch.allclose(renamed[name].float().cpu(), formula, rtol=1e-3, atol=0)
+        if not torch.allclose(given[name].float().cpu(), formula, rtol=1e-3, atol=0)
     ]
     if problems:
         raise ModelError(
             f"these weights are not those of such a network of LaVie: {first_of(problems)}. Give "
             "released weights, and a network built with the arguments that belong to them."
         )
-    return {name: tensor for name, tensor in renamed.items() if name not in frequencies}
+    return {ours[name]: given[name] for name in wanted}
 
 
 def lavie_network(
@@ -193,10 +216,69 @@ def lavie_network(
     return network
 
 
-def _our_name(released: str) -> str:
-    for pattern, ours in _RENAMED:
-        released = pattern.sub(ours, released)
-    return released
+def image_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `VideoUNet` for what a Stable Diffusion network does to each frame.
+
+    With `temporal=False` they make the image network itself.
+
+    Args:
+        config: Of a diffusers `UNet2DConditionModel`, as `unet/config.json` has it; what it leaves
+            out is as diffusers has it by default.
+
+    Raises:
+        ModelError: The configuration asks for what `VideoUNet` does not have.
+
+    Source: LaVie (arXiv 2309.15103) §4.1.
+    """
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(UNet2DConditionModel.__init__).parameters.items()
+        if name != "self"
+    }
+    given = {name: value for name, value in config.items() if not name.startswith("_")}
+    for name, value in given.items():
+        if name not in _IMAGE and (name not in defaults or _list(value) != _list(defaults[name])):
+            raise ModelError(_no_image_network(name, value))
+    settings = defaults | given
+    for name in ("down_block_types", "up_block_types"):
+        if not set(settings[name]) <= set(_IMAGE_BLOCKS):
+            raise ModelError(_no_image_network(name, settings[name]))
+    attends = _attends("down_block_types", settings)
+    if _attends("up_block_types", settings) != attends[::-1]:
+        raise ModelError(_no_image_network("up_block_types", settings["up_block_types"]))
+    return {
+        "in_channels": settings["in_channels"],
+        "out_channels": settings["out_channels"],
+        "block_out_channels": tuple(settings["block_out_channels"]),
+        "layers_per_block": settings["layers_per_block"],
+        "attention_levels": attends,
+        # Where only the second is given it is, in spite of its name, the number of heads.
+        "num_attention_heads": settings["num_attention_heads"] or settings["attention_head_dim"],
+        "cross_attention_dim": settings["cross_attention_dim"],
+        "norm_num_groups": settings["norm_num_groups"],
+        "only_cross_attention": settings["only_cross_attention"],
+        "linear_projection": settings["use_linear_projection"],
+        "num_noise_levels": settings["num_class_embeds"],
+    }
+
+
+def _list(value: object) -> object:
+    """Tuples as JSON has them."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _no_image_network(name: str, value: object) -> str:
+    return (
+        f"{name}={value!r} of an image network has no counterpart in time: those of Stable "
+        "Diffusion 1.x, 2.x and its x4 upscaler have. Give the folder of one of these."
+    )
+
+
+def _released_name(ours: str, network: VideoUNet) -> str:
+    convolutions = network.config["temporal_convolutions"]
+    for pattern, released in _RELEASED_WITH_CONVOLUTIONS if convolutions else _RELEASED:
+        ours = pattern.sub(released, ours)
+    return ours
 
 
 def _without_last_axis(tensor: Tensor) -> Tensor:
@@ -204,12 +286,16 @@ def _without_last_axis(tensor: Tensor) -> Tensor:
 
 
 def _frequencies(network: VideoUNet) -> dict[str, Tensor]:
-    """What a released network of this configuration stores as RoPE's frequencies, by our names."""
+    """What a released network of this configuration stores as RoPE's frequencies, by its names."""
     result = {}
     for name, module in network.named_modules():
         if isinstance(module, TemporalAttention) and (width := module.rotary_dim):
             # From one frame to the next a pair of channels turns by its frequency.
-            result[f"{name}.{_FREQUENCIES}"] = rotary_angles(2, width, rotary_dim=width)[1]
+            formula = rotary_angles(2, width, rotary_dim=width)[1]
+            result[_released_name(f"{name}.{_FREQUENCIES}", network)] = formula
+            if network.config["temporal_convolutions"]:
+                # That network stores them once more, for no attention in particular.
+                result[f"temporal_{_FREQUENCIES}"] = formula
     return result
 
 

@@ -15,6 +15,7 @@ FROZEN = {
     "upscale": ("file --prompt --model --out --size --noise-level --seed --fps --device --dtype"),
     "inspect": "file",
     "evaluate": "--out --model --split --prompts --seeds",
+    "convert": "system --from --base --interpolation --upscale --sd --x4 --out",
     "train": "recipe --out --data --device --minutes --dry-run",
 }
 

@@ -28,7 +28,7 @@ def rename(state: State, old: str, new: str) -> None:
         (lambda s: s.clear(), r"is missing, and \d+ more"),
         (
             lambda s: s.update({f"{BLOCK}.norm_temp.bias": torch.zeros(32)}),
-            r"0\.norm_temp\.bias is there twice",
+            r"0\.norm_temp\.bias is unknown",
         ),
         (
             lambda s: s.update(
@@ -38,17 +38,21 @@ def rename(state: State, old: str, new: str) -> None:
         ),
         (
             lambda s: s.pop(f"{BLOCK}.attn_temporal.rotary_emb.freqs"),
-            r"attn_temp\.rotary_emb\.freqs is missing",
+            r"attn_temporal\.rotary_emb\.freqs is missing",
         ),
+        (lambda s: s.pop("temporal_rotary_emb.freqs"), r"temporal_rotary_emb\.freqs is missing"),
         (
             lambda s: s[f"{BLOCK}.attn_temporal.rotary_emb.freqs"].mul_(1.01),
-            r"attn_temp\.rotary_emb\.freqs are not the frequencies of RoPE",
+            r"attn_temporal\.rotary_emb\.freqs are not the frequencies of RoPE",
         ),
         (
             lambda s: s["temporal_rotary_emb.freqs"].mul_(1.01),
             r"temporal_rotary_emb\.freqs are not the frequencies of RoPE",
         ),
-        (lambda s: rename(s, "shift_conv", "shift"), r"proj_out\.bias is missing"),
+        (
+            lambda s: rename(s, "shift_conv", "shift"),
+            r"shift_conv\.bias is missing; .*, and \d+ more",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
