@@ -15,7 +15,7 @@ FROZEN = {
     "upscale": ("file --prompt --model --out --size --noise-level --seed --fps --device --dtype"),
     "inspect": "file",
     "evaluate": "--out --model --split --prompts --seeds",
-    "convert": "system --from --base --interpolation --upscale --sd --x4 --out",
+    "convert": "--out system --from --base --interpolation --upscale --sd --x4",
     "train": "recipe --out --data --device --minutes --dry-run",
 }
 
