@@ -38,6 +38,18 @@ def test_padding_has_no_influence(text: TextEncoder) -> None:
     torch.testing.assert_close(states[0][mask[0]], alone[0], atol=1e-5, rtol=1e-5)
 
 
+def test_where_padding_was_learned_it_is_attended_to(tiny_system: LaVie, text: TextEncoder) -> None:
+    padded = TextEncoder(tiny_system.text_encoder, tiny_system.tokenizer, padded=True)
+    with torch.inference_mode():
+        states, mask = padded.encode(["a red star"])
+        short, _ = text.encode(["a red star"])
+        summary = padded.summarise(["a red star"])
+    assert states.shape[1] == 32
+    assert mask.all()
+    torch.testing.assert_close(states[:, :5], short, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(summary, short[:, 4], atol=1e-5, rtol=1e-5)
+
+
 def test_the_summary_is_the_state_of_the_last_real_token(text: TextEncoder) -> None:
     prompts = ["a red star", "a blue circle over the sea"]
     with torch.inference_mode():

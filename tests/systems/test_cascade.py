@@ -102,6 +102,38 @@ def test_a_model_of_one_stage_says_what_it_has(tiny_system: LaVie) -> None:
         tiny_system(PROMPT, stages=TWO)
 
 
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [
+        (["base", "interpolator", "upscaler"], "a system without a network makes nothing"),
+        (["vae"], "stage 'base' cannot work without vae: it needs scheduler, vae, text_encoder"),
+        (["base", "interpolator_scheduler"], "'interpolate' cannot work without interpolator_sch"),
+        (["base", "interpolator", "upscaler_vae"], "'upscale' cannot work without upscaler_vae"),
+        (["base", "interpolator", "tokenizer"], "'upscale' cannot work without tokenizer"),
+    ],
+)
+def test_a_network_without_what_it_works_with_is_refused(
+    tiny_cascade: LaVie, left_out: list[str], words: str
+) -> None:
+    parts = {name: part for name, part in tiny_cascade.components.items() if name not in left_out}
+    with pytest.raises(RequestError, match=words):
+        LaVie(**parts)
+
+
+def test_without_the_first_network_it_makes_videos_of_videos(tiny_cascade: LaVie) -> None:
+    parts = {name: part for name, part in tiny_cascade.components.items() if name != "base"}
+    told = {name: tiny_cascade.config[name] for name in ("num_frames", "height", "width")}
+    told |= {"interpolation_steps": 2, "upscale_steps": 2}
+    system = LaVie(**parts, **told)
+    assert system.stages == ("interpolate", "upscale")
+    small = np.random.default_rng(0).integers(0, 255, (2, 16, 24, 3), dtype=np.uint8)
+    for made in ("interpolate", "upscale"):
+        found = getattr(system, made)(small, fps=8.0).frames
+        assert np.array_equal(found, getattr(tiny_cascade, made)(small, fps=8.0).frames)
+    with pytest.raises(RequestError, match="only those that interpolate and upscale"):
+        system(PROMPT)
+
+
 def test_a_cascade_comes_back_whole(tiny_cascade: LaVie, cascade_folder: Path) -> None:
     loaded = load(cascade_folder)
     assert loaded.stages == ("base", "interpolate", "upscale")

@@ -3,6 +3,8 @@
 import copy
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +15,16 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mutoscope.diffusion.denoise import denoise
+from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import VariancePreserving, process_from
+from mutoscope.encoding.condition import Condition
+from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.stages.interpolation import Interpolation
+from mutoscope.stages.super_resolution import SuperResolution
 from mutoscope.systems import convert
 from mutoscope.systems.convert import convert_lavie, start_from_images
 from mutoscope.systems.lavie import LaVie
@@ -92,6 +100,67 @@ def test_schedules_are_those_that_the_release_samples_with(converted: LaVie) -> 
     betas = torch.linspace(1e-4**0.5, 0.02**0.5, 1000) ** 2
     assert isinstance(low, VariancePreserving)
     assert torch.allclose(torch.tensor(low.betas), betas)
+
+
+def told_text(states: Tensor, *, null: int) -> dict[str, Tensor]:
+    """The text of a condition, of two rows of which one stands for none."""
+    mask = torch.ones(1, states.shape[1], dtype=torch.bool)
+    text, null_text = states[1 - null : 2 - null], states[null : null + 1]
+    return {"text": text, "text_mask": mask, "null_text": null_text, "null_mask": mask}
+
+
+def test_the_interpolations_schedule_leads_to_the_released_result(converted: LaVie) -> None:
+    network = released.network("interpolation")
+    network.load_state_dict(lavie_weights(released.weights("interpolation"), network))
+    given, text = released.tensors("loops"), released.inputs("interpolation")
+    condition = Condition(
+        **told_text(text["encoder_hidden_states"], null=1),
+        beside={"keys": given["interpolation.keys"]},
+    )
+    stage = Interpolation(
+        network,
+        process_from(converted.interpolator_scheduler),
+        TextEncoder(converted.text_encoder, converted.tokenizer),
+    )
+    found = denoise(
+        stage.predict,
+        given["interpolation.noise"],
+        scheduler=converted.interpolator_scheduler,
+        steps=5,
+        condition=condition,
+        guidance=TextGuidance(4.0),
+        generator=[torch.Generator()],
+    )
+    wanted = given["interpolation.out"]
+    # At 5 steps times are rounded by up to half of one, which here, unlike there, they are not.
+    assert (found - wanted).abs().max() < 2e-3 * wanted.std()
+
+
+def test_the_upscalers_schedule_leads_to_the_released_result(converted: LaVie) -> None:
+    network = released.network("super_resolution")
+    network.load_state_dict(lavie_weights(released.weights("super_resolution"), network))
+    given, text = released.tensors("super_resolution"), released.inputs("super_resolution")
+    condition = Condition(
+        **told_text(text["encoder_hidden_states"], null=0),
+        beside={"low": given["in.low_res"][:1]},
+        noise_level=given["in.class_labels"][:1],
+    )
+    stage = SuperResolution(
+        network,
+        process_from(converted.upscaler_scheduler),
+        TextEncoder(converted.upscaler_text_encoder, converted.upscaler_tokenizer),
+    )
+    found = denoise(
+        stage.predict,
+        given["in.sample"][:1],
+        scheduler=converted.upscaler_scheduler,
+        steps=4,
+        condition=condition,
+        guidance=TextGuidance(5.0),
+        generator=[torch.Generator()],
+    )
+    wanted = released.tensors("loops")["super_resolution.out"]
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=0)
 
 
 @pytest.mark.slow
@@ -274,6 +343,47 @@ def test_weights_are_written_in_parts_and_read_back(
     assert_same(load(tmp_path / "out").base.state_dict(), wanted)
     assert list(seen) == ["base", "text_encoder", "vae"]
     assert seen["base"] == sum(tensor.numel() for tensor in wanted.values())
+
+
+# Prints by how many bytes the most memory that the process ever had grows while it writes a file.
+WATCHED = """
+import sys, torch
+from pathlib import Path
+from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.systems import convert
+from mutoscope.systems.weight_files import read_weights
+
+with torch.device("meta"):
+    network = VideoUNet(block_out_channels=(128, 256, 256, 256))
+weights = convert._Weights(network, lambda: read_weights(Path(sys.argv[1])))
+convert._PART = sys.argv[3]
+
+def most():
+    # Not `getrusage`, which counts what the parent process had.
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+before = most()
+convert._save(weights, Path(sys.argv[2]))
+print(1024 * (most() - before))
+"""
+
+
+@pytest.mark.slow
+def test_no_more_than_a_part_is_ever_in_memory(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        network = VideoUNet(block_out_channels=(128, 256, 256, 256))
+    weights = {name: torch.ones(tensor.shape) for name, tensor in network.state_dict().items()}
+    path = tmp_path / "w.pt"
+    torch.save(weights, path)
+    grown = {}
+    for part in ("8MB", "1GB"):
+        arguments = [str(path), str(tmp_path / part), part]
+        result = subprocess.run(
+            [sys.executable, "-c", WATCHED, *arguments], capture_output=True, text=True, check=True
+        )
+        grown[part] = int(result.stdout) / path.stat().st_size
+    assert grown["8MB"] < 0.5
+    assert grown["1GB"] > 0.8  # so the measurement would see it
 
 
 def test_half_precision_and_any_order_in_memory_are_kept(
