@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _File = Annotated[Path, Argument(help="A video file.")]
 _Prompt = Annotated[str, Option(help="What it shows; the model draws better if told.")]
-_Model = Annotated[str, Option(help="Known name or folder.")]
+_Model = Annotated[str, Option(help="Folder, known name, or OWNER/NAME on the Hub.")]
 _Out = Annotated[Path | None, Option(help=".mp4, .gif, .webp, or a folder.")]
 _Size = Annotated[
     str | None, Option(help="HEIGHTxWIDTH to scale and crop to before; its own by default.")

@@ -10,7 +10,9 @@ from mutoscope.errors import RequestError
 
 def evaluate(
     out: Annotated[Path, Option(help="Folder for report.md, report.json and sheet.png.")],
-    model: Annotated[str, Option(help="Known name or folder.")] = "lavie-mini",
+    model: Annotated[
+        str, Option(help="Folder, known name, or OWNER/NAME on the Hub.")
+    ] = "lavie-mini",
     split: Annotated[str, Option(help="test or held-out.")] = "test",
     prompts: Annotated[int, Option(help="How many prompts of the split, from its first.")] = 200,
     seeds: Annotated[int, Option(help="Videos of each prompt.")] = 2,

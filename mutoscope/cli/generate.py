@@ -22,13 +22,17 @@ _NAME_LENGTH = 40
 
 def generate(
     prompt: Annotated[list[str] | None, Argument(help="What to show; one video for each.")] = None,
-    model: Annotated[str, Option(help="Known name or folder.")] = "lavie-mini",
+    model: Annotated[
+        str, Option(help="Folder, known name, or OWNER/NAME on the Hub.")
+    ] = "lavie-mini",
     out: Annotated[
         Path | None,
         Option(help=".mp4, .gif, .webp, .png (a still), or no ending: a folder of pictures."),
     ] = None,
     prompts: Annotated[Path | None, Option(help="Text file with one prompt per line.")] = None,
-    negative: Annotated[str, Option(help="What to lead away from.")] = "",
+    negative: Annotated[
+        str | None, Option(help="What to lead away from; the model's own by default.")
+    ] = None,
     seed: Annotated[int, Option(help="Of the first video; the others count up.")] = 0,
     num_videos: Annotated[int, Option(help="Videos of each prompt.")] = 1,
     steps: Annotated[int | None, Option(help="Sampling steps; the model's own by default.")] = None,

@@ -31,7 +31,7 @@ class Settings:
     Attributes:
         model: Known name or absolute folder.
         prompt: What to show.
-        negative: What to lead away from.
+        negative: What all stages lead away from; None for what the model has for each.
         seed: Of the noise.
         stages: Which stages ran, with commas.
         num_frames: Frames of the finished video.
@@ -46,7 +46,7 @@ class Settings:
 
     model: str
     prompt: str
-    negative: str
+    negative: str | None
     seed: int
     stages: str
     num_frames: int
@@ -100,7 +100,7 @@ def open_system(model: str, device: str, dtype: str) -> System:
     """Loads a model for the command line.
 
     Args:
-        model: Known name or folder.
+        model: Folder, known name, or OWNER/NAME on the Hub.
         device: As torch names it.
         dtype: "fp32", "bf16" or "fp16".
 

@@ -24,6 +24,7 @@ def windows(num_frames: int, *, size: int, overlap: int) -> list[Window]:
 
     All have `size` frames, for which the network was trained, but in a video shorter than that.
     The last one reaches back as far as it takes, so it may begin with more frames that are known.
+    With an overlap of 0, for a network that cannot begin with known frames, it is shorter instead.
 
     Args:
         num_frames: Frames of the video, 1 or more.
@@ -43,5 +44,6 @@ def windows(num_frames: int, *, size: int, overlap: int) -> list[Window]:
     while result[-1].stop < num_frames:
         done = result[-1].stop
         stop = min(done - overlap + size, num_frames)
-        result.append(Window(stop - size, stop, done - (stop - size)))
+        start = stop - size if overlap else done
+        result.append(Window(start, stop, done - start))
     return result

@@ -42,6 +42,8 @@ class SuperResolution(TextStage):
         low_process: The noise law of the small video.
         most_known: Most frames known at the beginning of a training clip, in half of the clips; 0
             for a model of single pictures.
+        most_noise: The highest level of noise on the small video that it learns and is then given;
+            None for all that its network can tell apart.
         text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
         times: How the times of a training batch are drawn.
     """
@@ -54,18 +56,15 @@ class SuperResolution(TextStage):
         *,
         low_process: Process = LOW_LAW,
         most_known: int = 0,
+        most_noise: int | None = None,
         text_dropout: float = 0.1,
         times: TimeDraw = EVEN_TIMES,
     ) -> None:
         super().__init__(network, process, text, text_dropout=text_dropout, times=times)
         self.low_process = low_process
         self.most_known = most_known
-
-    @property
-    def num_noise_levels(self) -> int:
-        """How many levels of noise on the small video the network can tell apart."""
-        levels: int = self.network.config.num_noise_levels  # type: ignore[union-attr, assignment]
-        return levels
+        levels: int = network.config.num_noise_levels  # type: ignore[union-attr, assignment]
+        self.most_noise = levels - 1 if most_noise is None else most_noise
 
     def knowing(
         self, condition: Condition, low: Video, noise_level: int, generators: Sequence[Generator]
@@ -82,16 +81,24 @@ class SuperResolution(TextStage):
         Raises:
             RequestError: The network was not trained with so much noise.
         """
-        most = self.num_noise_levels - 1
+        self.check_noise_level(noise_level)
+        level = torch.full((len(low),), noise_level, device=low.device)
+        noise = draw_noise(tuple(low.shape[1:]), generators).to(low)
+        noisy = self.low_process.add_noise(low, noise, level.float())
+        return replace(condition, beside={**condition.beside, LOW: noisy}, noise_level=level)
+
+    def check_noise_level(self, noise_level: int) -> None:
+        """Refuses a level of noise on the small video that it did not learn.
+
+        Raises:
+            RequestError: As said.
+        """
+        most = self.most_noise
         if not 0 <= noise_level <= most:
             raise RequestError(
                 f"noise level {noise_level} cannot be used: this model knows 0 (trust the small "
                 f"video) to {most} (invent detail). Use e.g. {min(50, most)}."
             )
-        level = torch.full((len(low),), noise_level, device=low.device)
-        noise = draw_noise(tuple(low.shape[1:]), generators).to(low)
-        noisy = self.low_process.add_noise(low, noise, level.float())
-        return replace(condition, beside={**condition.beside, LOW: noisy}, noise_level=level)
 
     def clean(self, batch: Batch) -> Latents:
         assert batch.latents is not None
@@ -103,7 +110,7 @@ class SuperResolution(TextStage):
         states, mask = self.states_for_training(batch.captions, generator)
         low, clean = batch.video, self.clean(batch)
         assert low is not None
-        level = torch.randint(self.num_noise_levels, (len(low),), generator=generator)
+        level = torch.randint(self.most_noise + 1, (len(low),), generator=generator)
         noise = torch.randn(low.shape, generator=generator).to(low)
         level = level.to(low.device)
         told = Condition(

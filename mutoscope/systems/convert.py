@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import diffusers
@@ -27,7 +28,7 @@ from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.misfits import first_of, misfits
 from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.systems.lavie import LaVie
+from mutoscope.systems.lavie import INTERPOLATE, UPSCALE, LaVie
 from mutoscope.systems.load import as_model_error, quietly
 from mutoscope.systems.weight_files import read_weights
 from mutoscope.systems.weights import (
@@ -42,6 +43,17 @@ from mutoscope.video.atomic import check_place, whole
 OnComponent = Callable[[str, int], None]
 """Called as `on_component(name, weights)` when a component has been written."""
 
+# What its authors sample with, where it is not the default of `LaVie`, and what the networks never
+# learned: more noise on the small video, and windows that begin with finished frames.
+_SAMPLING: Mapping[str, Any] = MappingProxyType(
+    {
+        "negative_prompts": {INTERPOLATE: "None", UPSCALE: "blur, worst quality"},
+        "suffixes": {INTERPOLATE: ", 4k."},
+        "smooth_fps": 24.0,
+        "most_noise": 350,
+        "upscale_overlap": 0,
+    }
+)
 _LAW = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 _WEIGHT_FILES = (
     "diffusion_pytorch_model.safetensors",
@@ -89,10 +101,10 @@ def convert_lavie(
 
     Everything is checked before anything is written, and never more than half a gigabyte of
     weights is in memory. What the published files lack (autoencoders, text encoders, shapes of the
-    networks) comes from the image models that LaVie began from. The schedulers are the ones that
-    its authors sample with: DDPM for key frames, DDIM for the rest. Those of the interpolation
-    stop at times that no solver of diffusers stops at; Euler steps of the same grid, not rounded to
-    whole times, are DDIM.
+    networks) comes from the image models that LaVie began from. The schedulers, and what else is
+    recorded of sampling (docs/papers.md), are what its authors sample with: DDPM for key frames,
+    DDIM for the rest. Those of the interpolation stop at times that no solver of diffusers stops
+    at; Euler steps of the same grid, not rounded to whole times, are DDIM.
 
     Args:
         out: The folder to write; must not exist.
@@ -146,7 +158,7 @@ def convert_lavie(
         )
         components |= _text_and_pixels(folder, "upscaler_", {"scaling_factor": _X4_SCALE})
         components["upscaler_low_scheduler"] = _scheduler(folder / "low_res_scheduler")
-    _write(components, out, on_component)
+    _write(components, _SAMPLING, out, on_component)
 
 
 def start_from_images(
@@ -186,7 +198,7 @@ def start_from_images(
         components["upscaler_scheduler"] = process_from(_scheduler(x4 / "scheduler")).scheduler()
         components |= _text_and_pixels(x4, "upscaler_", {"scaling_factor": _X4_SCALE})
         components["upscaler_low_scheduler"] = _scheduler(x4 / "low_res_scheduler")
-    _write(components, out, on_component)
+    _write(components, {}, out, on_component)
 
 
 def _needed(folder: Path | None, name: str, stages: str, model: str) -> Path:
@@ -344,13 +356,18 @@ def _checked(module: nn.Module, read: Callable[[], dict[str, Tensor]], folder: P
     return _Weights(module, read)
 
 
-def _write(components: Mapping[str, Any], out: Path, on_component: OnComponent | None) -> None:
+def _write(
+    components: Mapping[str, Any],
+    sampling: Mapping[str, Any],
+    out: Path,
+    on_component: OnComponent | None,
+) -> None:
     check_place(out)
     parts: dict[str, Any] = {
         name: each.module if isinstance(each, _Weights) else each
         for name, each in components.items()
     }
-    system = LaVie(**parts, padded_text=True)
+    system = LaVie(**parts, **sampling, padded_text=True)
     with whole(out) as draft:
         draft.mkdir()
         for name, each in components.items():

@@ -1,6 +1,7 @@
 """LaVie: text to video with cascaded latent diffusion (arXiv 2309.15103)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -28,6 +29,7 @@ from mutoscope.video.frames import Frames, to_bytes, to_floats
 BASE, INTERPOLATE, UPSCALE = "base", "interpolate", "upscale"
 # Key frames in which a window of the interpolation begins: two tell how things move.
 _OVERLAP = 2
+_NONE: Mapping[str, str] = MappingProxyType({})
 _AT_ONCE = 16  # frames that are encoded together
 
 
@@ -69,12 +71,20 @@ class LaVie(System):
         upscale_guidance_scale: Strength of guidance that suits it.
         upscale_num_frames: Frames per clip in its training.
         noise_level: Noise on the small video that suits the upscaler; see `SuperResolution`.
+        most_noise: The highest level that it was trained with; None for all that it tells apart.
+        upscale_overlap: Finished frames in which its windows begin; 0 if it never learned that.
+        negative_prompts: Stage -> what it leads away from where nothing else is asked for; where a
+            stage is not named, from the empty prompt.
+        suffixes: Stage -> what is added to each prompt that it is told, as in its training.
+        smooth_fps: Frame rate of the interpolated video, Hz; None for `factor` times `fps`, at
+            which things move as fast as in the key frames.
         padded_text: Whether prompts were filled up to the text encoder's full length in training
             and the filling attended to, as in Stable Diffusion.
         vocabulary: The words of its training captions; empty where these were free text.
 
     Raises:
-        RequestError: There is no network, or one without what it works with.
+        RequestError: There is no network, or one without what it works with, or something is
+            recorded for a stage of an unknown name.
     """
 
     paper = "arXiv:2309.15103"
@@ -125,6 +135,11 @@ class LaVie(System):
         upscale_guidance_scale: float = 5.0,
         upscale_num_frames: int = 8,
         noise_level: int = 50,
+        most_noise: int | None = None,
+        upscale_overlap: int = 2,
+        negative_prompts: Mapping[str, str] = _NONE,
+        suffixes: Mapping[str, str] = _NONE,
+        smooth_fps: float | None = None,
         padded_text: bool = False,
         vocabulary: Sequence[str] = (),
     ) -> None:
@@ -158,6 +173,11 @@ class LaVie(System):
             upscale_guidance_scale=upscale_guidance_scale,
             upscale_num_frames=upscale_num_frames,
             noise_level=noise_level,
+            most_noise=most_noise,
+            upscale_overlap=upscale_overlap,
+            negative_prompts=dict(negative_prompts),
+            suffixes=dict(suffixes),
+            smooth_fps=smooth_fps,
             padded_text=padded_text,
             vocabulary=list(vocabulary),
         )
@@ -178,7 +198,10 @@ class LaVie(System):
     def native_fps(self, stages: Sequence[str]) -> float:
         """Frames per second at which what the stages make moves as fast as it was meant to, Hz."""
         fps: float = self.config.fps
-        return self.config.factor * fps if INTERPOLATE in stages else fps
+        if INTERPOLATE not in stages:
+            return fps
+        smooth: float | None = self.config.smooth_fps
+        return self.config.factor * fps if smooth is None else smooth
 
     def enlargement(self, stages: Sequence[str]) -> int:
         """How many times as high and wide as the key frames the stages make the video."""
@@ -189,7 +212,7 @@ class LaVie(System):
         self,
         prompt: str | Sequence[str],
         *,
-        negative_prompt: str = "",
+        negative_prompt: str | None = None,
         num_frames: int | None = None,
         size: Size | None = None,
         steps: int | None = None,
@@ -206,7 +229,7 @@ class LaVie(System):
 
         Args:
             prompt: One sentence or several.
-            negative_prompt: What to lead away from.
+            negative_prompt: What all stages lead away from; None for what suits each.
             num_frames: Frames of the finished video, from 1 (a still) to four times the native
                 number; between key frames a last few may be made in vain.
             size: Frame size of the finished video; both sides multiples of the autoencoder's
@@ -251,13 +274,18 @@ class LaVie(System):
                 f"output_type={output_type!r} cannot be had of enlarged videos: their latents are "
                 "decoded a few at a time. Use 'uint8', or leave out the last stage."
             )
-        text = self._text()
+        for stage in wanted:
+            told, negative = self._told(stage, prompts, negative_prompt)
+            self._text(stage).tokens([*told, negative])  # says now which is too long
+        if UPSCALE in wanted:
+            self._upscaling().check_noise_level(level)
 
         done, latents = ("", None) if resume is None else resume
         if latents is None:
-            draws = KeyFrames(self.base, process_from(self.scheduler), text)
+            draws = KeyFrames(self.base, process_from(self.scheduler), self._text())
+            told, negative = self._told(BASE, prompts, negative_prompt)
             latents = draws.sample(
-                draws.describe(prompts, negative=negative_prompt),
+                draws.describe(told, negative=negative),
                 (codec.channels, 1 + -(-(frames - 1) // factor), *codec.latent_size(small)),
                 scheduler=self.scheduler,
                 steps=self.config.steps if steps is None else steps,
@@ -268,8 +296,8 @@ class LaVie(System):
             if on_stage is not None:
                 on_stage(BASE, latents)
         if factor > 1 and done != INTERPOLATE:
-            told = text, prompts, negative_prompt
-            latents = self._filled_in(latents, *told, seeds, on_step)[:, :, :frames]
+            latents = self._filled_in(latents, prompts, negative_prompt, seeds, on_step)
+            latents = latents[:, :, :frames]
             if on_stage is not None:
                 on_stage(INTERPOLATE, latents)
         fps = self.native_fps(wanted)
@@ -319,7 +347,7 @@ class LaVie(System):
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         video = to_floats(np.pad(frames, margins, mode="edge"))[None]
         keys = torch.cat([codec.encode(part) for part in video.split(_AT_ONCE, dim=2)], dim=2)
-        latents = self._filled_in(keys, self._text(), [prompt], "", seed, on_step)
+        latents = self._filled_in(keys, [prompt], None, seed, on_step)
         return VideoOutput(self.pixels(latents)[:, :, :height, :width], self.config.factor * fps)
 
     @torch.inference_mode()
@@ -356,7 +384,7 @@ class LaVie(System):
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         small = np.pad(frames, margins, mode="edge")[None]
         level = self.config.noise_level if noise_level is None else noise_level
-        large = self._enlarged(small, [prompt], "", level, seed, on_step)
+        large = self._enlarged(small, [prompt], None, level, seed, on_step)
         times = self.enlargement([UPSCALE])
         return VideoOutput(large[:, :, : times * height, : times * width], fps)
 
@@ -364,28 +392,22 @@ class LaVie(System):
         self,
         small: UInt8[np.ndarray, "B F h w 3"],
         prompts: list[str],
-        negative: str,
+        negative_prompt: str | None,
         noise_level: int,
         seeds: Seeds,
         on_step: OnStep | None,
     ) -> UInt8[np.ndarray, "B F H W 3"]:
         """Large frames of small ones."""
-        codec = LatentCodec(self.upscaler_vae)
-        low_law = self.upscaler_low_scheduler
-        stage = SuperResolution(
-            self.upscaler,
-            process_from(self.upscaler_scheduler),
-            self._text(UPSCALE),
-            low_process=LOW_LAW if low_law is None else process_from(low_law),
-        )
+        codec, stage = LatentCodec(self.upscaler_vae), self._upscaling()
         low = torch.stack([to_floats(clip) for clip in small]).to(self.upscaler.device)
         generators = self.generators(seeds, len(prompts), stage=UPSCALE)
-        told = stage.describe(prompts, negative=negative)
+        told, negative = self._told(UPSCALE, prompts, negative_prompt)
+        condition = stage.describe(told, negative=negative)
         windows = stage.enlarge(
-            stage.knowing(told, low, noise_level, generators),
+            stage.knowing(condition, low, noise_level, generators),
             channels=codec.channels,
             window=self.config.upscale_num_frames,
-            overlap=min(_OVERLAP, self.config.upscale_num_frames - 1),
+            overlap=min(self.config.upscale_overlap, self.config.upscale_num_frames - 1),
             tiles=self._tiles(self.native_size.height, self.native_size.width),
             scheduler=self.upscaler_scheduler,
             steps=self.config.upscale_steps,
@@ -397,12 +419,22 @@ class LaVie(System):
         frames = (frame for part in windows for frame in part.split(1, dim=2))
         return np.concatenate([to_bytes(codec.decode(frame)) for frame in frames], axis=1)
 
+    def _upscaling(self) -> SuperResolution:
+        """The last stage."""
+        low_law = self.upscaler_low_scheduler
+        return SuperResolution(
+            self.upscaler,
+            process_from(self.upscaler_scheduler),
+            self._text(UPSCALE),
+            low_process=LOW_LAW if low_law is None else process_from(low_law),
+            most_noise=self.config.most_noise,
+        )
+
     def _filled_in(
         self,
         keys: Float[torch.Tensor, "B c K h w"],
-        text: TextEncoder,
         prompts: list[str],
-        negative: str,
+        negative_prompt: str | None,
         seeds: Seeds,
         on_step: OnStep | None,
     ) -> Float[torch.Tensor, "B c F h w"]:
@@ -410,11 +442,12 @@ class LaVie(System):
         stage = Interpolation(
             self.interpolator,
             process_from(self.interpolator_scheduler),
-            text,
+            self._text(),
             factor=self.config.factor,
         )
+        told, negative = self._told(INTERPOLATE, prompts, negative_prompt)
         parts = stage.fill(
-            stage.knowing(stage.describe(prompts, negative=negative), keys),
+            stage.knowing(stage.describe(told, negative=negative), keys),
             window=self.config.num_frames,
             overlap=_OVERLAP,
             tiles=self._tiles(*LatentCodec(self.vae).latent_size(self.native_size)),
@@ -425,6 +458,15 @@ class LaVie(System):
             on_step=on_step,
         )
         return torch.cat(list(parts), dim=2)
+
+    def _told(
+        self, stage: str, prompts: list[str], negative_prompt: str | None
+    ) -> tuple[list[str], str]:
+        """What a stage is told to show, and to lead away from."""
+        suffix = self.config.suffixes.get(stage, "")
+        usual: str = self.config.negative_prompts.get(stage, "")
+        negative = usual if negative_prompt is None else negative_prompt
+        return [prompt + suffix for prompt in prompts], negative
 
     def _text(self, stage: str = BASE) -> TextEncoder:
         """What reads the prompts of a stage."""
@@ -438,6 +480,12 @@ class LaVie(System):
         if not self.stages:
             raise RequestError(
                 "a system without a network makes nothing. Give base, interpolator or upscaler."
+            )
+        named = [*self.config.negative_prompts, *self.config.suffixes]
+        if unknown := [name for name in named if name not in (BASE, INTERPOLATE, UPSCALE)]:
+            raise RequestError(
+                f"{unknown[0]!r} is not a stage that could be told anything: stages are {BASE}, "
+                f"{INTERPOLATE} and {UPSCALE}. Name one of these."
             )
         text = ["text_encoder", "tokenizer"]
         own = text if self.upscaler_text_encoder is None else [f"upscaler_{name}" for name in text]

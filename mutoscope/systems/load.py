@@ -1,8 +1,9 @@
-"""`load`: a saved folder or a known name becomes a system, or one sentence says why not."""
+"""`load`: a folder or a name becomes a system, or one sentence says why not."""
 
 import inspect
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,26 +17,28 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mutoscope.errors import ModelError
+from mutoscope.systems.hub import CONFIGURATIONS, fetch, is_hub_name
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.system import System
 
 _CLASSES: dict[str, type[System]] = {"LaVie": LaVie}
 _SHIPPED = Path(__file__).parents[1] / "mini"
-# Name -> folder under `mini/`. A component that its folder lacks lies beside that folder, where all
-# miniatures share it: `mini/vae` and `mini/text_encoder` are stored once.
-KNOWN: Mapping[str, str] = {"lavie-mini": "lavie"}
+_MINI, _FULL = "lavie-mini", "lavie"
+KNOWN = (_MINI, _FULL)
+"""Names of models: the shipped one, and LaVie as its authors trained it, once it is converted."""
 
 
 def load(
-    name_or_path: str | Path = "lavie-mini",
+    name_or_path: str | Path = _MINI,
     *,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> System:
-    """A system, ready to be called. Nothing is ever downloaded.
+    """A system, ready to be called. Only a model of the Hugging Face Hub is ever downloaded.
 
     Args:
-        name_or_path: A folder that `save_pretrained` wrote, else the name of a shipped model.
+        name_or_path: A folder that `save_pretrained` or `mutoscope convert` wrote; else a known
+            name, "lavie-mini" or "lavie"; else that of a model on the Hub, "owner/name".
         device: Where it shall run, as torch names it.
         dtype: Precision it shall run in, whatever it is stored in.
 
@@ -43,13 +46,7 @@ def load(
         ModelError: No such folder or name, or a folder that is incomplete, damaged or of another
             kind.
     """
-    folder = Path(name_or_path)
-    if (folder / "model_index.json").is_file():
-        shared = folder
-    elif str(name_or_path) in KNOWN:
-        folder, shared = _SHIPPED / KNOWN[str(name_or_path)], _SHIPPED
-    else:
-        raise ModelError(_why_not(folder))
+    folder, shared = _place(name_or_path)
     index = _read_index(folder)
     system_class = _CLASSES[index["_class_name"]]
     with as_model_error(folder), quietly():
@@ -69,6 +66,41 @@ def load(
     return system
 
 
+def _place(name_or_path: str | Path) -> tuple[Path, Path]:
+    """The folder of a system, and the one where the components lie that it lacks."""
+    name, folder = str(name_or_path), Path(name_or_path)
+    if folder.is_dir():
+        return folder, folder
+    if name == _MINI:
+        # What miniatures share lies beside their folders: `mini/vae` is stored once.
+        return _SHIPPED / "lavie", _SHIPPED
+    if name == _FULL:
+        folder = _kept(_FULL)
+        if not folder.is_dir():
+            raise ModelError(_how_to_make(folder))
+    elif isinstance(name_or_path, str) and is_hub_name(name):
+        # A model of another kind is refused before gigabytes of it come.
+        _read_index(fetch(name, CONFIGURATIONS))
+        folder = fetch(name)
+    return folder, folder
+
+
+def _kept(name: str) -> Path:
+    """Where a model of that name lies on this machine, as XDG has it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "mutoscope", name)
+
+
+def _how_to_make(folder: Path) -> str:
+    return (
+        f"model {_FULL!r} is not here yet: nobody publishes it in this layout. Fetch "
+        "YaohuiW/LaVie, CompVis/stable-diffusion-v1-4 and stabilityai/stable-diffusion-x4-upscaler "
+        "from the Hugging Face Hub and make it, once, beside these: mutoscope convert lavie "
+        "--base LaVie/lavie_base.pt --interpolation LaVie/lavie_interpolation.pt --upscale "
+        "LaVie/lavie_vsr.pt --sd stable-diffusion-v1-4 --x4 stable-diffusion-x4-upscaler "
+        f"--out {folder}"
+    )
+
+
 def _why_not(path: Path) -> str:
     """Why a path without a model index is no system."""
     names = ", ".join(KNOWN)
@@ -79,12 +111,14 @@ def _why_not(path: Path) -> str:
         )
     there = "holds no model_index.json" if path.exists() else "is neither a folder nor a known name"
     return (
-        f"model {str(path)!r} {there}: a model is a folder that save_pretrained wrote, or one of "
-        f"{names}. Give one of these."
+        f"model {str(path)!r} {there}: a model is a folder that save_pretrained wrote, one of "
+        f"{names}, or OWNER/NAME on the Hugging Face Hub. Give one of these."
     )
 
 
 def _read_index(folder: Path) -> dict[str, Any]:
+    if not (folder / "model_index.json").is_file():
+        raise ModelError(_why_not(folder))
     with as_model_error(folder):
         index: dict[str, Any] = json.loads((folder / "model_index.json").read_text("utf-8"))
         kind = index["_class_name"]

@@ -1,8 +1,10 @@
 """Released weights: their names become ours, and their configurations our arguments."""
 
 import inspect
+import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +17,7 @@ from mutoscope.nn.misfits import first_of, misfits
 from mutoscope.nn.rope import rotary_angles
 from mutoscope.nn.temporal import TemporalAttention
 from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.systems.load import as_model_error
 
 # The arguments of `VideoUNet` that make it each of the three networks that LaVie's authors released
 # (github.com/Vchitect/LaVie, commit 6ce851e).
@@ -169,6 +172,29 @@ def lavie_weights(released: Mapping[str, Tensor], network: VideoUNet) -> dict[st
             "released weights, and a network built with the arguments that belong to them."
         )
     return {ours[name]: given[name] for name in wanted}
+
+
+def network_of_json(path: Path) -> VideoUNet:
+    """The network that a JSON file describes; random weights.
+
+    Args:
+        path: Holds the arguments of a released class, as a `config.json` does; or these under
+            "config", and beside them what in the released classes is a constant of 32: "rope_dim"
+            and "temporal_group_norm_groups". What else lies beside them is not read.
+
+    Raises:
+        ModelError: There is no such file, or what it asks for is nothing that the released weights
+            use.
+        RequestError: It contradicts itself.
+    """
+    with as_model_error(path):
+        told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = told.get("config", told)
+    return lavie_network(
+        config,
+        rotary_dim=told.get("rope_dim", 32),
+        temporal_groups=told.get("temporal_group_norm_groups", 32),
+    )
 
 
 def lavie_network(

@@ -12,9 +12,10 @@ def test_every_frame_is_made_once(num_frames: int, size: int, overlap: int) -> N
     made: list[int] = []
     for window in windows(num_frames, size=size, overlap=overlap):
         frames = list(range(num_frames))[window.frames]
-        assert len(frames) == min(size, num_frames)
+        assert len(frames) == min(size, num_frames if overlap else num_frames - window.start)
         assert frames[: window.known] == made[len(made) - window.known :]
         assert window.known >= (overlap if made else 0)
+        assert overlap or not window.known
         made += frames[window.known :]
     assert made == list(range(num_frames))
 

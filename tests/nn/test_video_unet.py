@@ -3,7 +3,7 @@
 Refusals are tried on the unwrapped functions: the type checks of the test run would object first.
 """
 
-from inspect import unwrap
+from inspect import signature, unwrap
 from pathlib import Path
 from zlib import crc32
 
@@ -232,32 +232,56 @@ def test_any_size_comes_back_as_it_was(size: tuple[int, int], kind) -> None:
     assert network(**inputs_of(network, frames=2, size=size)).shape == (2, 4, 2, *size)
 
 
-@pytest.mark.parametrize(
-    ("basis", "changes"),
-    [
-        ({}, {"rotary_dim": 0}),
-        ({}, {"rotary_dim": 2}),
-        ({}, {"group_norm_over": "clip"}),
-        ({}, {"self_attention": "sparse-causal"}),
-        ({}, {"temporal_attention": "after"}),
-        ({}, {"relative_position_bias": True}),
-        ({"rotary_dim": 0}, {"relative_position_bias": True}),
-        ({}, {"temporal_convolutions": True}),
-        ({"temporal_convolutions": True}, {"temporal_groups": 2}),
-        ({"cross_attention_dim": 8}, {"only_cross_attention": True}),
-        ({"num_noise_levels": 5}, {"temporal": False}),
-    ],
-)
+# What else a network has, and an argument at another value than it has by itself.
+CHANGES = [
+    ({}, {"in_channels": 5}),
+    ({}, {"out_channels": 5}),
+    ({}, {"block_out_channels": (8, 24)}),
+    ({}, {"layers_per_block": 2}),
+    ({}, {"attention_levels": (True, True)}),
+    ({}, {"num_attention_heads": 1}),
+    ({}, {"cross_attention_dim": 8}),
+    ({}, {"norm_num_groups": 2}),
+    ({}, {"num_noise_levels": 5}),
+    ({}, {"frame_numbers": 4}),
+    ({}, {"rotary_dim": 0}),
+    ({}, {"rotary_dim": 2}),
+    ({}, {"group_norm_over": "clip"}),
+    ({}, {"self_attention": "sparse-causal"}),
+    ({}, {"temporal_attention": "after"}),
+    ({}, {"relative_position_bias": True}),
+    ({"rotary_dim": 0}, {"relative_position_bias": True}),
+    ({}, {"temporal_convolutions": True}),
+    ({"temporal_convolutions": True}, {"temporal_groups": 2}),
+    ({"cross_attention_dim": 8}, {"only_cross_attention": True}),
+    ({"num_noise_levels": 5}, {"temporal": False}),
+]
+
+
+@pytest.mark.parametrize(("basis", "changes"), CHANGES)
 @torch.no_grad()
 def test_each_argument_changes_what_is_computed(basis, changes) -> None:
-    # Large weights: small ones leave the scores of time attention, hence positions, without effect.
-    one, other = (tiny(std=0.6, **told) for told in (basis, basis | changes))
-    told = inputs_of(one)
-    width = one.config["cross_attention_dim"]
-    text = torch.randn(2, 5, width, generator=torch.Generator().manual_seed(2))
-    told |= {"encoder_hidden_states": text}
-    difference = one(**told) - other(**told)
-    assert difference.abs().mean() > 1e-3
+    def answer(**told: object) -> torch.Tensor:
+        # Large weights: small ones leave the scores of time attention, hence positions, without
+        # effect.
+        network = tiny(std=0.6, **told)
+        generator = torch.Generator().manual_seed(2)
+        width, channels = (network.config[n] for n in ("cross_attention_dim", "in_channels"))
+        given = {
+            "encoder_hidden_states": torch.randn(2, 5, width, generator=generator),
+            "sample": torch.randn(2, channels, 3, 5, 7, generator=generator),
+        }
+        return network(**(inputs_of(network) | given))
+
+    one, other = answer(**basis), answer(**(basis | changes))
+    assert one.shape != other.shape or (one - other).abs().mean() > 1e-3
+    assert (one.shape != other.shape) == ("out_channels" in changes)
+
+
+def test_every_argument_is_tried_at_two_values() -> None:
+    # How a projection is stored changes nothing, as the next test has it.
+    tried = {name for _, changes in CHANGES for name in changes} | {"linear_projection"}
+    assert tried == signature(unwrap(VideoUNet.__init__)).parameters.keys() - {"self"}
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.systems.weights import lavie_network
+from mutoscope.systems.weights import network_of_json
 
 FOLDER = Path(__file__).parent / "fixtures" / "lavie"
 NETWORKS = ("base", "interpolation", "super_resolution")
@@ -45,16 +45,7 @@ def weights(name: str) -> dict[str, Tensor]:
 
 def network(name: str) -> VideoUNet:
     """The small network, with weights of its own."""
-    told = facts(name)
-    constants = {
-        ours: told[theirs]
-        for ours, theirs in (
-            ("rotary_dim", "rope_dim"),
-            ("temporal_groups", "temporal_group_norm_groups"),
-        )
-        if theirs in told
-    }
-    return lavie_network(told["config"], **constants).eval()
+    return network_of_json(FOLDER / f"{name}.json").eval()
 
 
 def inputs(name: str) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from mutoscope.nn.relative_bias import RelativePositionBias, relative_buckets
 from mutoscope.nn.rope import rotary_angles, rotate
@@ -55,6 +57,39 @@ def test_at_full_size_every_weight_has_its_place(name: str) -> None:
     assert count == PARAMETERS[name] - FREQUENCIES[name]
     stored = sum(tensor.numel() for key, tensor in state.items() if not key.endswith("freqs"))
     assert count == stored
+
+
+def text_encoder(width: int, layers: int, heads: int) -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+        )
+    )
+
+
+def autoencoder(*widths: int) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=widths,
+        down_block_types=["DownEncoderBlock2D"] * len(widths),
+        up_block_types=["UpDecoderBlock2D"] * len(widths),
+        layers_per_block=2,
+    )
+
+
+def test_with_autoencoders_and_text_encoders_it_is_what_the_paper_calls_three_billion() -> None:
+    with torch.device("meta"):
+        parts: list[nn.Module] = [
+            *(VideoUNet(**arguments) for arguments in ARGUMENTS.values()),
+            autoencoder(128, 256, 512, 512),
+            autoencoder(128, 256, 512),
+            text_encoder(768, 12, 12),
+            text_encoder(1024, 23, 16),
+        ]
+    count = sum(parameter.numel() for part in parts for parameter in part.parameters())
+    assert count + sum(FREQUENCIES.values()) == 3_111_720_186
 
 
 def test_positions_in_time_are_those_of_the_released_attention() -> None:

@@ -115,6 +115,19 @@ def test_refuses_noise_it_was_not_trained_with(stage: SuperResolution, level: in
         told(stage, draw(1, 3, 2, 4, 6), level)
 
 
+def test_it_may_learn_less_noise_than_its_network_tells_apart(stage: SuperResolution) -> None:
+    for most in (3, 40):
+        capped = SuperResolution(stage.network, V, stage.text, most_noise=most)
+        generator, levels = torch.Generator().manual_seed(0), set()
+        for _ in range(20 * most):
+            level = capped.condition_for_training(batch(frames=1), generator).noise_level
+            levels |= set(level.tolist())
+        assert levels == set(range(most + 1))
+        told(capped, draw(1, 3, 2, 4, 6), most)
+        with pytest.raises(RequestError, match=rf"this model knows 0 .* to {most} "):
+            told(capped, draw(1, 3, 2, 4, 6), most + 1)
+
+
 def test_a_small_video_of_another_grid_is_refused(stage: SuperResolution) -> None:
     condition = told(stage, draw(1, 3, 2, 4, 6))
     with pytest.raises(RequestError, match="they lie on one grid"):

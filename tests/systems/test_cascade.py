@@ -15,6 +15,13 @@ PROMPT = "a red star drifts left"
 TWO = ("base", "interpolate")
 
 
+def recorded(system: LaVie, **changes: object) -> LaVie:
+    """The same networks, with other things recorded of how they are used."""
+    names = "num_frames height width steps guidance_scale interpolation_steps upscale_steps"
+    kept = {name: system.config[name] for name in names.split()}
+    return LaVie(**system.components, **kept, **changes)
+
+
 def latents(system: LaVie, **request: object) -> Latents:
     found = system(PROMPT, output_type="latent", **{"stages": TWO} | request).frames
     assert isinstance(found, torch.Tensor)
@@ -54,6 +61,71 @@ def test_noise_of_the_small_video_is_a_choice(tiny_cascade: LaVie) -> None:
     assert np.array_equal(frames[1], tiny_cascade(PROMPT).frames)
     assert not np.array_equal(frames[0], frames[1])
     assert not np.array_equal(frames[2], frames[1])
+
+
+@pytest.mark.parametrize("what", ["negative_prompts", "suffixes"])
+def test_each_stage_is_told_what_suits_it(tiny_cascade: LaVie, what: str) -> None:
+    for number, stage in enumerate(tiny_cascade.stages):
+        system = recorded(tiny_cascade, **{what: {stage: " night"}})
+        for count in (1, 2, 3):
+            told = {"stages": tiny_cascade.stages[:count], "num_frames": 2}
+            usual, other = (each(PROMPT, **told).frames for each in (tiny_cascade, system))
+            assert np.array_equal(usual, other) == (count <= number)
+        if what == "negative_prompts":
+            asked = system(PROMPT, negative_prompt="", **told).frames
+            assert np.array_equal(asked, usual)
+            asked = tiny_cascade(PROMPT, negative_prompt="night", **told).frames
+            assert not np.array_equal(asked, usual)
+
+
+def test_what_is_recorded_of_an_unknown_stage_is_refused(tiny_cascade: LaVie) -> None:
+    for what in ("negative_prompts", "suffixes"):
+        with pytest.raises(RequestError, match="'upscaler' is not a stage"):
+            recorded(tiny_cascade, **{what: {"upscaler": "blur"}})
+
+
+def test_videos_of_others_are_made_with_what_suits_a_stage(tiny_cascade: LaVie) -> None:
+    small = np.random.default_rng(0).integers(0, 255, (2, 16, 24, 3), dtype=np.uint8)
+    for stage, make in (("interpolate", LaVie.interpolate), ("upscale", LaVie.upscale)):
+        for what in ("negative_prompts", "suffixes"):
+            system = recorded(tiny_cascade, **{what: {stage: " night"}})
+            usual = make(tiny_cascade, small, PROMPT, fps=8.0).frames
+            assert not np.array_equal(make(system, small, PROMPT, fps=8.0).frames, usual)
+
+
+def test_what_a_later_stage_cannot_do_is_said_before_any_work(tiny_cascade: LaVie) -> None:
+    def never(done: int, total: int, latents: torch.Tensor) -> None:
+        raise AssertionError("work was done")
+
+    long = recorded(tiny_cascade, suffixes={"upscale": " star" * 31})
+    with pytest.raises(RequestError, match="at most 32"):
+        long(PROMPT, on_step=never)
+    assert long(PROMPT, stages=["base"]).frames.shape[1] == 4
+    capped = recorded(tiny_cascade, most_noise=60)
+    with pytest.raises(RequestError, match=r"noise level 61 cannot be used: .* to 60"):
+        capped(PROMPT, noise_level=61, on_step=never)
+    assert np.array_equal(capped(PROMPT).frames, tiny_cascade(PROMPT).frames)
+
+
+def test_a_smooth_video_has_its_own_speed_if_that_is_recorded(tiny_cascade: LaVie) -> None:
+    system = recorded(tiny_cascade, smooth_fps=24.0)
+    assert [system.native_fps(system.stages[:count]) for count in (1, 2, 3)] == [8.0, 24.0, 24.0]
+    assert system(PROMPT, stages=TWO, num_frames=2).fps == 24.0
+    # A video of somebody else's keeps the speed of what it shows.
+    small = np.zeros((2, 16, 24, 3), dtype=np.uint8)
+    assert system.interpolate(small, fps=5.0).fps == 20.0
+
+
+def test_windows_of_an_upscaler_that_knows_no_finished_frames_are_strangers(
+    tiny_cascade: LaVie,
+) -> None:
+    small = np.random.default_rng(0).integers(0, 255, (13, 16, 24, 3), dtype=np.uint8)
+    begun = small.copy()
+    begun[:8] = 0
+    for overlap, strangers in ((0, True), (2, False)):
+        system = recorded(tiny_cascade, upscale_overlap=overlap)
+        one, other = (system.upscale(each, fps=8.0).frames[:, 8:] for each in (small, begun))
+        assert np.array_equal(one, other) == strangers
 
 
 def test_the_finished_video_has_the_size_asked_for(tiny_cascade: LaVie) -> None:

@@ -102,6 +102,22 @@ def test_schedules_are_those_that_the_release_samples_with(converted: LaVie) -> 
     assert torch.allclose(torch.tensor(low.betas), betas)
 
 
+def test_what_the_release_tells_each_stage_is_recorded(converted: LaVie) -> None:
+    config, whole = converted.config, converted.stages
+    away = {"interpolate": "None", "upscale": "blur, worst quality"}
+    assert (config.negative_prompts, config.suffixes) == (away, {"interpolate": ", 4k."})
+    steps = [config[name] for name in ("steps", "interpolation_steps", "upscale_steps")]
+    assert steps == [50, 50, 50]
+    scales = [f"{name}guidance_scale" for name in ("", "interpolation_", "upscale_")]
+    assert [config[name] for name in scales] == [7.5, 4.0, 5.0]
+    assert (config.noise_level, config.upscale_num_frames, config.upscale_overlap) == (50, 8, 0)
+    assert (converted.native_num_frames(whole), converted.native_size) == (61, Size(320, 512))
+    assert [converted.native_fps(whole[:count]) for count in (1, 2, 3)] == [8.0, 24.0, 24.0]
+    small = np.zeros((1, 16, 24, 3), dtype=np.uint8)
+    with pytest.raises(RequestError, match=r"noise level 351 .* to 350 "):
+        converted.upscale(small, fps=8.0, noise_level=351)
+
+
 def told_text(states: Tensor, *, null: int) -> dict[str, Tensor]:
     """The text of a condition, of two rows of which one stands for none."""
     mask = torch.ones(1, states.shape[1], dtype=torch.bool)
@@ -180,7 +196,7 @@ def test_the_upscaler_has_a_text_encoder_and_a_noise_law_of_its_own(converted_fo
     small = np.random.default_rng(0).integers(0, 255, (1, 16, 24, 3), dtype=np.uint8)
 
     def large() -> np.ndarray:
-        return system.upscale(small, "a cat", fps=8.0, noise_level=500).frames
+        return system.upscale(small, "a cat", fps=8.0, noise_level=350).frames
 
     before = large()
     other = system.text_encoder

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mutoscope
+from mutoscope.cli.main import main
 from mutoscope.errors import ModelError
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import load
@@ -136,9 +137,43 @@ def test_a_damaged_folder_is_one_line(
 
 
 def test_what_is_no_model_at_all(tiny_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"'nope' is neither .* lavie-mini"):
+    with pytest.raises(ModelError, match=r"'nope' is neither .* lavie-mini, lavie, or OWNER/NAME"):
         load("nope")
+    with pytest.raises(ModelError, match=r"is neither a folder"):
+        load(Path("owner/name"))  # a path is none of the Hub's names
     with pytest.raises(ModelError, match=r"holds no model_index.json"):
         load(tmp_path)
     with pytest.raises(ModelError, match="single component"):
         load(tiny_folder / "vae")
+
+
+def test_a_folder_comes_before_a_known_name(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_folder, "lavie-mini")
+    assert load("lavie-mini").weights_hash() == load(tiny_folder).weights_hash()
+    shutil.rmtree("lavie-mini")
+    assert load("lavie-mini").weights_hash() != load(tiny_folder).weights_hash()
+    Path("lavie-mini").mkdir()
+    with pytest.raises(ModelError, match=r"'lavie-mini' holds no model_index\.json"):
+        load("lavie-mini")
+
+
+def test_the_full_size_is_made_as_the_message_says(
+    published_files: Path, converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="model 'lavie' is not here yet") as caught:
+        load("lavie")
+    Path("LaVie").mkdir()
+    for ours, theirs in (("base", "base"), ("interpolation",) * 2, ("super_resolution", "vsr")):
+        shutil.copy(published_files / f"{ours}.pt", f"LaVie/lavie_{theirs}.pt")
+    shutil.copytree(published_files / "sd", "stable-diffusion-v1-4")
+    shutil.copytree(published_files / "x4", "stable-diffusion-x4-upscaler")
+    _, command = str(caught.value).split("mutoscope convert ")
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", *command.split()])
+    assert not stop.value.code
+    assert load("lavie").weights_hash() == load(converted_folder).weights_hash()

@@ -1,13 +1,15 @@
 """Released weights: what is refused, in names, shapes, values and configurations."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from mutoscope.errors import ModelError, RequestError
-from mutoscope.systems.weights import lavie_network, lavie_weights
+from mutoscope.systems.weights import lavie_network, lavie_weights, network_of_json
 from tests.parity import released
 
 State = dict[str, Tensor]
@@ -133,3 +135,19 @@ def test_a_configuration_becomes_our_arguments() -> None:
 
     with pytest.raises(RequestError, match=r"temporal_groups must divide"):
         lavie_network(released.facts("super_resolution")["config"], temporal_groups=5)
+
+
+def test_a_network_is_built_straight_from_a_file(tmp_path: Path) -> None:
+    told = released.facts("super_resolution")
+    file = tmp_path / "network.json"
+    found = []
+    for content in (told, told | {"temporal_group_norm_groups": 4, "rope_dim": 16}, told["config"]):
+        file.write_text(json.dumps(content))
+        config = network_of_json(file).config
+        found.append((config["temporal_groups"], config["rotary_dim"]))
+    assert found == [(32, 32), (4, 16), (32, 32)]
+    file.write_text("{")
+    with pytest.raises(ModelError, match=r"network\.json cannot be loaded"):
+        network_of_json(file)
+    with pytest.raises(ModelError, match=r"none\.json cannot be loaded"):
+        network_of_json(tmp_path / "none.json")
