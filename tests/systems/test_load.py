@@ -160,6 +160,21 @@ def test_a_folder_comes_before_a_known_name(
         load("lavie-mini")
 
 
+def test_the_full_size_lies_where_a_machine_keeps_such_things(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(ModelError, match=rf"--out {tmp_path}/\.cache/mutoscope/lavie$"):
+        load("lavie")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    with pytest.raises(ModelError, match=rf"--out {tmp_path}/kept/mutoscope/lavie$"):
+        load("lavie")
+    shutil.copytree(tiny_folder, tmp_path / "kept" / "mutoscope" / "lavie")
+    assert load("lavie").weights_hash() == load(tiny_folder).weights_hash()
+
+
+@pytest.mark.slow
 def test_the_full_size_is_made_as_the_message_says(
     published_files: Path, converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
