@@ -25,6 +25,9 @@ def generate(
     model: Annotated[
         str, Option(help="Folder, known name, or OWNER/NAME on the Hub.")
     ] = "lavie-mini",
+    lora: Annotated[
+        Path | None, Option(help="Folder of `personalize`: the model then knows its word.")
+    ] = None,
     out: Annotated[
         Path | None,
         Option(help=".mp4, .gif, .webp, .png (a still), or no ending: a folder of pictures."),
@@ -68,7 +71,8 @@ def generate(
     for path in paths:
         check_target(path, 1.0 if fps is None else fps)
     device = pick_device(device)
-    system = open_system(model, device, dtype)
+    taught = "" if lora is None else str(lora.resolve())
+    system = open_system(model, device, dtype, taught)
     native = system.config
     wanted_stages = system.check_stages(None if stages is None else stages.split(","))
     times = system.enlargement(wanted_stages)
@@ -89,6 +93,7 @@ def generate(
         guidance=native.guidance_scale if guidance is None else guidance,
         device=device,
         dtype=dtype,
+        lora=taught,
         threads=torch.get_num_threads(),
     )
     if paths[0].suffix.lower() == ".png" and first.num_frames != 1:

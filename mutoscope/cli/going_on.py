@@ -25,7 +25,9 @@ def go_on(
 
     settings, path = goal.settings, out or goal.out
     check_target(path, goal.fps)
-    system = open_system(settings.model, pick_device(settings.device), settings.dtype)
+    system = open_system(
+        settings.model, pick_device(settings.device), settings.dtype, settings.lora
+    )
     stages = settings.stages.split(",")
     with StepProgress(settings.prompt, stages[stages.index(done) + 1 :]) as progress:
         frames = draw(

@@ -14,6 +14,7 @@ from mutoscope.cli.evaluate import evaluate
 from mutoscope.cli.generate import generate
 from mutoscope.cli.going_on import go_on
 from mutoscope.cli.inspect import inspect
+from mutoscope.cli.personalize import personalize
 from mutoscope.cli.replay import replay
 from mutoscope.cli.train import train
 from mutoscope.errors import Cancelled, MutoscopeError
@@ -24,7 +25,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (generate, replay, inspect, interpolate, upscale, train, evaluate, convert):
+for command in (
+    generate,
+    replay,
+    inspect,
+    interpolate,
+    upscale,
+    train,
+    personalize,
+    evaluate,
+    convert,
+):
     app.command()(command)
 app.command("continue")(go_on)  # a Python function cannot have that name
 

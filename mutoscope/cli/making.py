@@ -42,6 +42,7 @@ class Settings:
         device: As torch names it.
         dtype: "fp32", "bf16" or "fp16".
         threads: CPU threads; sums are split among them, so their number changes last bits.
+        lora: Absolute folder of a LoRA; empty for none.
     """
 
     model: str
@@ -57,6 +58,7 @@ class Settings:
     device: str
     dtype: str
     threads: int
+    lora: str = ""
 
     @classmethod
     def from_record(cls, path: Path, record: Mapping[str, object]) -> "Settings":
@@ -70,7 +72,9 @@ class Settings:
             DataError: The file was not made by `mutoscope generate`.
         """
         found = record.get("settings")
-        if not isinstance(found, dict) or set(found) != {f.name for f in fields(cls)}:
+        known = {f.name for f in fields(cls)}
+        # Records from before there were LoRAs do not speak of them.
+        if not isinstance(found, dict) or not known - {"lora"} <= set(found) <= known:
             raise DataError(
                 f"{path} does not say how it was made: only files of mutoscope generate do, until "
                 "another program rewrites them. Use the original file."
@@ -96,21 +100,27 @@ def pick_device(device: str) -> str:
     return device
 
 
-def open_system(model: str, device: str, dtype: str) -> System:
+def open_system(model: str, device: str, dtype: str, lora: str = "") -> System:
     """Loads a model for the command line.
 
     Args:
         model: Folder, known name, or OWNER/NAME on the Hub.
         device: As torch names it.
         dtype: "fp32", "bf16" or "fp16".
+        lora: Folder of a LoRA to load too; empty for none.
 
     Raises:
         RequestError: Unknown precision.
-        ModelError: See `mutoscope.load`.
+        ModelError: See `mutoscope.load` and `LaVie.load_lora`.
     """
     if dtype not in _DTYPES:
         raise RequestError(f"dtype {dtype!r} is unknown: possible are {', '.join(_DTYPES)}.")
-    return load(model, device=device, dtype=_DTYPES[dtype])
+    if not lora:
+        return load(model, device=device, dtype=_DTYPES[dtype])
+    # Whether a LoRA fits shows in the weights as they are stored.
+    system = load(model).load_lora(lora)
+    system.to(device, _DTYPES[dtype])
+    return system
 
 
 def draw(

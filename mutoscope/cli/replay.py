@@ -20,7 +20,9 @@ def replay(
     from mutoscope.video.files import read_frames
 
     settings = Settings.from_record(file, told)
-    system = open_system(settings.model, pick_device(settings.device), settings.dtype)
+    system = open_system(
+        settings.model, pick_device(settings.device), settings.dtype, settings.lora
+    )
     with StepProgress(f"replaying {file.name}", settings.stages.split(",")) as progress:
         frames = draw(system, settings, progress, lambda stage, latents: progress.next_stage())
     now = record(system, settings, frames)

@@ -160,6 +160,26 @@ class JointBatches:
 
 
 @dataclass(frozen=True)
+class OwnBatches:
+    """Batches of one's own pictures, and others after them; `labels["own"]` says which are which.
+
+    Attributes:
+        own: Batches of stills.
+        others: Batches of stills of the same size; None for none.
+    """
+
+    own: Callable[[int], Batch]
+    others: Callable[[int], Batch] | None
+
+    def __call__(self, number: int) -> Batch:
+        parts = [self.own(number), *([] if self.others is None else [self.others(number)])]
+        latents = [part.latents for part in parts if part.latents is not None]
+        captions = tuple(text for part in parts for text in part.captions)
+        mine = torch.arange(len(captions)) < len(parts[0].captions)
+        return Batch(captions=captions, latents=torch.cat(latents), labels={"own": mine})
+
+
+@dataclass(frozen=True)
 class SparseBatches:
     """Batches of clips of which only every so many frames are given, from a random one on.
 

@@ -1,4 +1,4 @@
-"""Where captioned clips come from: the procedural world, or a folder of videos with captions."""
+"""Where captioned clips come from: the procedural world, or a folder of videos or of pictures."""
 
 import hashlib
 import json
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from mutoscope.errors import DataError
 from mutoscope.types import Size
+from mutoscope.video.frames import fit
+from mutoscope.video.pictures import read_picture
 from mutoscope.world.factors import LEVELS
 from mutoscope.world.grammar import caption
 from mutoscope.world.labels import MAX_THINGS, covers
@@ -177,3 +179,50 @@ class FolderSource:
                 f"frames at {self.fps:g} fps. Use longer videos."
             )
         return starts
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSource:
+    """A folder of pictures that all fit the same captions: stills of one frame.
+
+    The middle of each is taken, at the aspect ratio of the size, and scaled to it.
+
+    Attributes:
+        folder: The folder; sub-folders are not searched.
+        texts: Captions that fit any of them.
+        size: Frame size.
+    """
+
+    folder: Path
+    texts: tuple[str, ...]
+    size: Size
+
+    def __post_init__(self) -> None:
+        if not self.pictures():
+            there = "holds no pictures" if self.folder.is_dir() else "is not a folder"
+            raise DataError(
+                f"{self.folder} {there}: needed are .png, .jpg, .webp or .bmp files, best ten or "
+                "so, of one thing before different backgrounds. Put some there."
+            )
+
+    def pictures(self) -> list[Path]:
+        """The pictures, sorted by name."""
+        suffixes = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+        return sorted(path for path in self.folder.glob("*") if path.suffix.lower() in suffixes)
+
+    def __len__(self) -> int:
+        return len(self.pictures())
+
+    def key(self) -> str:
+        """Hash of the settings and of every picture."""
+        digest = hashlib.sha256(f"{self.texts} {self.size}".encode())
+        for index in range(len(self)):
+            frames, _ = self.clip(index)
+            digest.update(frames.tobytes())
+        return digest.hexdigest()[:16]
+
+    def clip(self, index: int) -> tuple[Frames, tuple[str, ...]]:
+        return fit(read_picture(self.pictures()[index]), self.size), self.texts
+
+    def things(self, index: int, grid: tuple[int, int]) -> None:
+        return None

@@ -1,9 +1,12 @@
 """Prompts -> text states: a transformers `CLIPTextModel`, its tokenizer, and their training."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from tokenizers import (
+    AddedToken,
     Tokenizer,
     decoders,
     models,
@@ -72,6 +75,46 @@ class TextEncoder:
         ids, mask = self.tokens(prompts)
         states: Tensor = self.model(input_ids=ids).last_hidden_state
         return states[torch.arange(len(ids), device=ids.device), mask.sum(dim=1) - 1]
+
+    def check_word(self, word: str, vocabulary: Sequence[str] = ()) -> None:
+        """Finds out whether `word` can be added to what the encoder knows.
+
+        Args:
+            word: A new word.
+            vocabulary: Words that it is known to have learned, beside those that are one token.
+
+        Raises:
+            RequestError: It is no single word in lower case, or is known already.
+        """
+        if not re.fullmatch(r"[^\W_]+", word) or word != word.lower():
+            raise RequestError(
+                f"{word!r} cannot be taught as a word: a word is letters and digits, in lower case "
+                "and without spaces. Use e.g. zorb."
+            )
+        if word in vocabulary or len(self.tokenizer.tokenize(word)) == 1:
+            raise RequestError(
+                f"{word!r} is a word that the model knows already, and would be lost if it came to "
+                "mean something else. Use one that it does not know, e.g. zorb."
+            )
+
+    @torch.no_grad()
+    def add_word(self, word: str, vector: Float[Tensor, "D"] | None = None) -> int:
+        """Makes `word` a token of its own, wherever it stands alone, and returns its number.
+
+        What a text without it becomes does not change.
+
+        Args:
+            word: A new word (see `check_word`).
+            vector: Its embedding; None starts at the mean of all.
+        """
+        self.check_word(word)
+        # The space before a word is part of its token, as it is in those of the vocabulary.
+        token = AddedToken(word, single_word=True, lstrip=True, normalized=True)
+        self.tokenizer.add_tokens([token])
+        old = self.model.get_input_embeddings().weight
+        table = self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False).weight
+        table[-1] = old.mean(dim=0) if vector is None else vector.to(table)
+        return len(table) - 1
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.loaders import PeftAdapterMixin
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,7 +37,7 @@ from mutoscope.nn.placing import FrameCode, Moment
 from mutoscope.types import Latents, Times
 
 
-class VideoUNet(ModelMixin, ConfigMixin):
+class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """The denoisers of LaVie: Stable Diffusion's U-Net that sees all frames of a clip at once.
 
     Convolutions are those of the image network, applied to every frame (pseudo-3-D). Every

@@ -1,6 +1,7 @@
 """LaVie: text to video with cascaded latent diffusion (arXiv 2309.15103)."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, get_args
 
@@ -16,12 +17,13 @@ from mutoscope.diffusion.process import process_from
 from mutoscope.diffusion.tiles import Tiles
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
-from mutoscope.errors import RequestError
+from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.stages.interpolation import Interpolation
 from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.stages.super_resolution import LOW_LAW, SuperResolution
+from mutoscope.systems.lora import base_hash, read_lora
 from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, to_bytes, to_floats
@@ -306,6 +308,33 @@ class LaVie(System):
         small_frames = self.pixels(latents)
         large = self._enlarged(small_frames, prompts, negative_prompt, level, seeds, on_step)
         return VideoOutput(large, fps)
+
+    def load_lora(self, folder: str | Path) -> "LaVie":
+        """Teaches this model the word that `mutoscope personalize` learned; returns the model.
+
+        The change becomes part of the weights: drawing takes no longer, and `save_pretrained`
+        writes a model that knows the word.
+
+        Args:
+            folder: What `mutoscope personalize` wrote.
+
+        Raises:
+            ModelError: It holds no such thing, or was learned for other weights than these.
+        """
+        lora = read_lora(Path(folder))
+        found = base_hash(self)
+        if lora.base != found:
+            raise ModelError(
+                f"{folder} was learned for a model with other weights ({lora.base}, {lora.model}); "
+                f"these are {found}. Load that model as it was, in fp32 and without another LoRA."
+            )
+        self._text().add_word(lora.word, lora.vector)
+        self.base.load_lora_adapter(lora.layers, prefix="unet")
+        self.base.fuse_lora(safe_fusing=True)
+        self.base.unload_lora()
+        if self.config.vocabulary:
+            self.register_to_config(vocabulary=[*self.config.vocabulary, lora.word])
+        return self
 
     @torch.inference_mode()
     def interpolate(

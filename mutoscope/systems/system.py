@@ -115,6 +115,10 @@ class System(DiffusionPipeline):
         return asked
 
     @abstractmethod
+    def load_lora(self, folder: str | Path) -> "System":
+        """Teaches the system the word that `mutoscope personalize` learned; returns the system."""
+
+    @abstractmethod
     def enlargement(self, stages: Sequence[str]) -> int:
         """How many times as high and wide as the key frames the stages make the video."""
 

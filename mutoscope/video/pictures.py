@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image, ImageOps, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from mutoscope.errors import RequestError
+from mutoscope.errors import DataError, RequestError
 from mutoscope.video.frames import Frames
 
 # EXIF's ImageDescription: the one free text that WebP keeps.
@@ -60,6 +60,26 @@ def read_pillow(path: Path) -> tuple[Frames, float, str]:
         text = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
         text = text or str(picture.getexif().get(_DESCRIPTION, ""))
     return frames, 1000 / duration, text
+
+
+def read_picture(path: Path) -> Frames:
+    """Any picture that Pillow knows as one frame, turned as its camera was held (1 H W 3).
+
+    What is transparent becomes white.
+
+    Raises:
+        DataError: It is missing, damaged, or no picture.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} cannot be read as a picture: it is damaged or of another kind. Repair it, or "
+            "take it out of the folder."
+        ) from error
+    ground = Image.new("RGBA", picture.size, "white")
+    return np.asarray(Image.alpha_composite(ground, picture).convert("RGB"))[None]
 
 
 def write_folder(folder: Path, frames: Iterable[np.ndarray], fps: float, text: str) -> None:

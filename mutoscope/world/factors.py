@@ -37,6 +37,8 @@ CAMERAS = ("still", "pan left", "pan right")
 RELATIONS = ("left of", "above")
 STYLES = ("none", "pencil sketch", "pixel art", "neon")
 IMAGE_ONLY_STYLES = STYLES[1:]
+UNSEEN_SHAPE, UNSEEN_TEXTURE = "hourglass", "checked"
+"""In no split: what a finished model is taught and measured with, see `world.concept`."""
 
 ASPECT = 1.6
 """Width of the reference frame; what lies beside it is seen in wider renders only."""

@@ -321,6 +321,12 @@ def _texture(thing: Thing, pose: _Pose, u: Floats, v: Floats, pixels: float) -> 
         away = np.abs(along - np.round(along)) * np.float32(period)
         inside = np.float32(share * period / 2) - away
         return np.asarray(np.clip(inside * np.float32(pixels) + 0.5, 0.0, 1.0))
+    if thing.texture == "checked":
+        # How far from the nearest border of the squares, negative between them.
+        side = np.float32(0.24)
+        x, y = (side / 2 - np.abs(each % (2 * side) - side) for each in (x, y))
+        inside = np.sign(x * y) * np.minimum(np.abs(x), np.abs(y))
+        return np.asarray(np.clip(inside * np.float32(pixels) + 0.5, 0.0, 1.0))
     pitch, radius = 0.30, 0.088
     x, y = x / np.float32(pitch), y / np.float32(pitch)
     x, y = (x - np.round(x)) * np.float32(pitch), (y - np.round(y)) * np.float32(pitch)

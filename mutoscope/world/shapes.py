@@ -100,6 +100,12 @@ def arrow(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.minimum(shaft, head))
 
 
+def hourglass(x: Floats, y: Floats) -> Floats:
+    """Two triangles, tip to tip."""
+    across, up = np.abs(x), np.abs(y)
+    return np.asarray(np.maximum((across - 0.75 * up - 0.07) * 0.8, up - 0.43))
+
+
 DISTANCE: dict[str, Callable[[Floats, Floats], Floats]] = {
     "circle": circle,
     "square": square,
@@ -111,6 +117,7 @@ DISTANCE: dict[str, Callable[[Floats, Floats], Floats]] = {
     "crescent": crescent,
     "flower": flower,
     "arrow": arrow,
+    "hourglass": hourglass,
 }
 """The distance function of each shape."""
 

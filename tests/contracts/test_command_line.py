@@ -6,14 +6,15 @@ from mutoscope.cli.main import app
 
 FROZEN = {
     "generate": (
-        "prompt --model --out --prompts --negative --seed --num-videos --steps --guidance --size "
-        "--num-frames --stages --still --fps --sheet --device --dtype"
+        "prompt --model --lora --out --prompts --negative --seed --num-videos --steps --guidance "
+        "--size --num-frames --stages --still --fps --sheet --device --dtype"
     ),
     "replay": "file",
     "continue": "file --out",
     "interpolate": "file --prompt --model --out --size --seed --fps --device --dtype",
     "upscale": ("file --prompt --model --out --size --noise-level --seed --fps --device --dtype"),
     "inspect": "file",
+    "personalize": "pictures --name --out --model --steps --device",
     "evaluate": "--out --model --split --prompts --seeds",
     "convert": "--out system --from --base --interpolation --upscale --sd --x4",
     "train": "recipe --out --data --device --minutes --dry-run",
