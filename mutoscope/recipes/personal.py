@@ -1,4 +1,4 @@
-"""A model is taught a word: from a few pictures to a LoRA in minutes (LaVie, arXiv 2309.15103 §5.6).
+"""A model is taught a word: a few pictures become a LoRA, in minutes (LaVie, 2309.15103 §5.6).
 
 Command: `mutoscope personalize PICTURES --name zorb --out zorb`.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from peft import TrainableTokensConfig, inject_adapter_in_model
+from peft.tuners.trainable_tokens import TrainableTokensLayer
 from torch import Generator, Tensor, nn
 
 from mutoscope.data.batches import LatentBatches, OwnBatches
@@ -83,10 +84,10 @@ class PersonalTask:
             times=UniformTimes(shift=self.time_shift),
         )
         pictures = latent_cache(picture_source(data, self.word, size), codec, work)
-        taught, known = (
-            latent_cache(_world(count, split, size), codec, work) if self.others else None
-            for count, split in ((512, "train"), (_MOST, "test"))
-        )
+        taught = known = None
+        if self.others:
+            taught = latent_cache(_world(512, "train", size), codec, work)
+            known = latent_cache(_world(_MOST, "test", size), codec, work)
 
         def batches(count: int, others: LatentCache | None, of_these: int) -> OwnBatches:
             own = LatentBatches(pictures, count, self.seed)
@@ -266,10 +267,6 @@ def _start_word(text: TextEncoder, word: str) -> None:
 
 def _word(text_encoder: nn.Module) -> Tensor:
     """The embedding that `_start_word` began."""
-    (table,) = (
-        each.trainable_tokens_delta["default"]
-        for each in text_encoder.modules()
-        if hasattr(each, "trainable_tokens_delta")
-    )
-    vector: Tensor = table[0]
+    (table,) = (each for each in text_encoder.modules() if isinstance(each, TrainableTokensLayer))
+    vector: Tensor = table.trainable_tokens_delta["default"][0]
     return vector
