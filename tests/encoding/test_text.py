@@ -7,6 +7,7 @@ from mutoscope.encoding.text import Contrast, LockedContrast, TextEncoder, train
 from mutoscope.errors import RequestError
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Batch
+from tests.conftest import build_tiny_system
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,32 @@ def test_contrast_learns_to_pair(tiny_system: LaVie) -> None:
     tiny_system.text_encoder.zero_grad(set_to_none=True)
     assert losses[-1] < 0.3 * losses[0]
     assert objective.loss(batch, torch.Generator()).report["found"] == 1
+
+
+def test_a_new_word_is_one_token_and_changes_no_other_text() -> None:
+    system = build_tiny_system()
+    text = TextEncoder(system.text_encoder, system.tokenizer)
+    others = ["a red star drifts left", "zorbs at night", ""]
+    with torch.no_grad():
+        before = text.encode(others)
+        number = text.add_word("zorb", torch.full((32,), 0.5))
+        after = text.encode(others)
+        short, long = text.encode(["a Zorb drifts over the sea"])[0], text.encode(["a zorb"])[0]
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert text.tokenizer("a Zorb drifts over the sea")["input_ids"].count(number) == 1
+    assert (short.shape[1], long.shape[1]) == (6 + 2, 2 + 2)
+    assert (text.model.get_input_embeddings().weight[number] == 0.5).all()
+
+
+@pytest.mark.parametrize("word", ["", "two words", "Zorb", "zo-rb", "zo_rb", "a zorb,"])
+def test_what_is_no_word_cannot_be_taught(text: TextEncoder, word: str) -> None:
+    with pytest.raises(RequestError, match="cannot be taught as a word"):
+        text.check_word(word)
+
+
+@pytest.mark.parametrize(("word", "vocabulary"), [("star", ()), ("comet", ["a", "comet"])])
+def test_a_known_word_is_not_taught_again(
+    text: TextEncoder, word: str, vocabulary: list[str]
+) -> None:
+    with pytest.raises(RequestError, match="knows already"):
+        text.check_word(word, vocabulary)

@@ -1,0 +1,121 @@
+"""A word on disk: it comes back as it was, only for the weights it was learned for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mutoscope.errors import ModelError, RequestError
+from mutoscope.nn.lora import add_lora, lora_layers
+from mutoscope.nn.temporal import is_temporal
+from mutoscope.systems import load
+from mutoscope.systems.lavie import LaVie
+from mutoscope.systems.lora import Lora, base_hash, read_lora, write_lora
+from tests.conftest import build_tiny_system
+from tests.nn.test_lora import fill
+
+PROMPT = "a zorb drifts left"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A word for the tiny system, whose changes are as large as the weights."""
+    system = build_tiny_system()
+    base = base_hash(system)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        add_lora(system.base, rank=2)
+    fill(system.base)
+    layers = {f"unet.{name}": each for name, each in lora_layers(system.base).items()}
+    vector = torch.linspace(-1, 1, 32)
+    (tmp_path / "zorb").mkdir()
+    write_lora(Lora("zorb", vector, layers, base, "tiny"), tmp_path / "zorb")
+    return tmp_path / "zorb"
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    lora = read_lora(folder)
+    assert (lora.word, lora.model, lora.base) == ("zorb", "tiny", base_hash(build_tiny_system()))
+    assert torch.equal(lora.vector, torch.linspace(-1, 1, 32))
+    assert all(name.startswith("unet.") for name in lora.layers)
+    changes = [tensor for name, tensor in lora.layers.items() if ".up." in name]
+    assert changes
+    assert all(tensor.abs().max() > 0.1 for tensor in changes)
+
+
+def test_the_word_is_drawn_and_known_and_the_rest_is_as_it_was(folder: Path) -> None:
+    untouched, taught = build_tiny_system(), build_tiny_system().load_lora(folder)
+    assert untouched.unknown_words(PROMPT) == ["zorb"]
+    assert taught.unknown_words(PROMPT) == []
+    frames = [each(PROMPT, seeds=1).frames for each in (untouched, taught)]
+    assert not np.array_equal(*frames)
+    before, after = untouched.base.state_dict(), taught.base.state_dict()
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not any(is_temporal(name) for name in changed)
+    assert all(".attn" in name or ".ff." in name for name in changed)
+
+
+def test_a_model_that_was_taught_can_be_saved_and_loaded(folder: Path) -> None:
+    taught = build_tiny_system().load_lora(folder)
+    taught.save_pretrained(folder / "model")
+    again = load(folder / "model")
+    assert again.unknown_words(PROMPT) == []
+    assert np.array_equal(again(PROMPT, seeds=1).frames, taught(PROMPT, seeds=1).frames)
+
+
+def test_a_lora_of_another_model_is_refused(folder: Path) -> None:
+    other = build_tiny_system()
+    with torch.no_grad():
+        other.base.conv_out.bias += 1
+    before = other.weights_hash()
+    with pytest.raises(ModelError, match="was learned for a model with other weights"):
+        other.load_lora(folder)
+    assert other.weights_hash() == before
+    taught = build_tiny_system().load_lora(folder)
+    with pytest.raises(ModelError, match="without another LoRA"):
+        taught.load_lora(folder)
+
+
+def test_a_model_without_a_base_is_refused(tiny_cascade: LaVie, folder: Path) -> None:
+    parts = dict(tiny_cascade.components) | {"base": None}
+    with pytest.raises(RequestError, match="no network that draws from words"):
+        LaVie(**parts).load_lora(folder)
+
+
+def no_folder(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
+def no_record(folder: Path) -> None:
+    file = folder / "pytorch_lora_weights.safetensors"
+    save_file(load_file(file), file)
+
+
+def cut_short(folder: Path) -> None:
+    file = folder / "pytorch_lora_weights.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+
+
+def no_vector(folder: Path) -> None:
+    (folder / "learned_embeds.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (no_folder, "holds no pytorch_lora_weights.safetensors"),
+        (no_record, "does not say for which weights"),
+        (cut_short, "cannot be read"),
+        (no_vector, "cannot be read"),
+    ],
+)
+def test_damage_is_one_sentence(folder: Path, damage: Callable[[Path], None], words: str) -> None:
+    damage(folder)
+    with pytest.raises(ModelError, match=words):
+        read_lora(folder)
