@@ -1,8 +1,8 @@
 """What a model knows of a word that it was taught, and what it still knows of the others.
 
 Command: `python -m benchmarks.new_word pictures FOLDER`, then `mutoscope personalize FOLDER --name
-zorb --out zorb`, then `python -m benchmarks.new_word measure zorb [MODEL]`. The pictures show a thing
-that no split of the world has. Measured is the error of the prediction on 32 other pictures of it,
+zorb --out zorb`, then `python -m benchmarks.new_word measure zorb [MODEL]`. The ten pictures show a
+thing that no split of the world has. Measured is the error of the prediction on 32 others of it,
 before and after, and on 64 other stills of the world under their captions, with the same noise.
 """
 

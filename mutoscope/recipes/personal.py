@@ -187,7 +187,8 @@ def personalize(
         that of the untouched model as "own_untouched" and "others_untouched".
 
     Raises:
-        RequestError: The word cannot be taught, or `out` exists or cannot be written.
+        RequestError: The model cannot be taught words, or not this one; or `out` exists or cannot
+            be written.
         DataError: There are no pictures, or one cannot be read.
         ModelError: See `mutoscope.load`.
         TrainingError: See `mutoscope.training.trainer.train`.
@@ -198,9 +199,9 @@ def personalize(
             "it."
         )
     system = load(model)
-    TextEncoder(system.text_encoder, system.tokenizer).check_word(word, system.config.vocabulary)
     source = picture_source(folder, word, system.native_size)
     task = task_for(system, model, word, source)
+    TextEncoder(system.text_encoder, system.tokenizer).check_word(word, system.config.vocabulary)
     recipe = personal(task, steps)
     check_place(out)
     if len(source) == 1:
@@ -229,7 +230,7 @@ def picture_source(folder: Path, word: str, size: Size) -> PictureSource:
     Raises:
         DataError: There are no pictures.
     """
-    article = "an" if word[0] in "aeiou" else "a"
+    article = "an" if word.startswith(tuple("aeiou")) else "a"
     named = f"{article} {word}"
     texts = (named, f"the {word}", f"a picture of {named}", f"an image of {named}")
     return PictureSource(folder=folder, texts=texts, size=size)

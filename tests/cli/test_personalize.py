@@ -94,6 +94,7 @@ def test_half_precision_takes_a_word_too(run: Run, tiny_folder: Path, zorb: Path
     [
         ({"--name": "star"}, "'star' is a word that the model knows already"),
         ({"--name": "two words"}, "cannot be taught as a word"),
+        ({"--name": ""}, "cannot be taught as a word"),
         ({"--out": ".."}, ".. exists already"),
         ({"--out": "/proc/new/zorb"}, "cannot be written"),
         ({"--model": "nope"}, "one of lavie-mini"),

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from mutoscope.encoding.text import train_tokenizer
-from mutoscope.errors import Cancelled, TrainingError
+from mutoscope.errors import Cancelled, RequestError, TrainingError
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.recipes.personal import personal, personalize, picture_source, task_for
 from mutoscope.stages.new_word import NewWord
@@ -154,3 +154,11 @@ def test_captions_have_the_article_that_the_word_wants(pictures: Path) -> None:
     }
     for word, fits in expected.items():
         assert all(map(fits, picture_source(pictures, word, Size(16, 24)).texts))
+
+
+def test_a_model_that_draws_nothing_from_words_is_refused(
+    pictures: Path, tiny_cascade: LaVie, tmp_path: Path
+) -> None:
+    LaVie(**dict(tiny_cascade.components) | {"base": None}).save_pretrained(tmp_path / "model")
+    with pytest.raises(RequestError, match="no network that draws from words"):
+        personalize(pictures, "zorb", tmp_path / "zorb", model=str(tmp_path / "model"))
