@@ -34,9 +34,9 @@ def fetch(name: str, files: Sequence[str] = FILES) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # its own, those of the system and of more than one HTTP library
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
             f"model {name!r} is no folder here, and the Hugging Face Hub did not give it: "
-            f"{lines[0][:200].rstrip('.')}. Without a network, put its model_index.json and the "
-            f"folders that this names, with their .safetensors, .json and .txt files, in {name}."
+            f"{first.split('. ')[0].rstrip('.')}. Without a network, put its model_index.json and "
+            f"the folders that this names, with .safetensors, .json and .txt files, in {name}."
         ) from error
