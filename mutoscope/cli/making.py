@@ -14,6 +14,7 @@ from mutoscope.diffusion.denoise import OnStep
 from mutoscope.errors import DataError, RequestError
 from mutoscope.metrics.health import check_finite
 from mutoscope.systems import System, load
+from mutoscope.systems.load import quietly
 from mutoscope.systems.system import OnStage
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, fingerprint
@@ -119,7 +120,8 @@ def open_system(model: str, device: str, dtype: str, lora: str = "") -> System:
         return load(model, device=device, dtype=_DTYPES[dtype])
     # Whether a LoRA fits shows in the weights as they are stored.
     system = load(model).load_lora(lora)
-    system.to(device, _DTYPES[dtype])
+    with quietly():
+        system.to(device, _DTYPES[dtype])
     return system
 
 
