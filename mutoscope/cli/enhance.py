@@ -11,10 +11,11 @@ from mutoscope.errors import RequestError
 if TYPE_CHECKING:
     from mutoscope.cli.progress import StepProgress
     from mutoscope.systems import VideoOutput
+    from mutoscope.systems.cuts import Cuts
     from mutoscope.systems.lavie import LaVie
     from mutoscope.video.frames import Frames
 
-    Enhance = Callable[[LaVie, Frames, float, StepProgress], VideoOutput]
+    Enhance = Callable[[LaVie, Frames, float, StepProgress, Cuts | None], VideoOutput]
 
 _File = Annotated[Path, Argument(help="A video file.")]
 _Prompt = Annotated[str, Option(help="What it shows; the model draws better if told.")]
@@ -26,7 +27,10 @@ _Size = Annotated[
 _Seed = Annotated[int, Option(help="Of the noise.")]
 _Fps = Annotated[float | None, Option(help="Playing speed; as before by default.")]
 _Device = Annotated[str, Option(help="cpu, cuda, or auto.")]
-_Dtype = Annotated[str, Option(help="fp32, bf16 or fp16.")]
+_Dtype = Annotated[
+    str | None, Option(help="fp32, bf16 or fp16; fp32, or with --memory the best that fits.")
+]
+_Memory = Annotated[str | None, Option(help="What it must fit in, e.g. 12GB; see mutoscope plan.")]
 
 
 def interpolate(
@@ -38,18 +42,23 @@ def interpolate(
     seed: _Seed = 0,
     fps: _Fps = None,
     device: _Device = "auto",
-    dtype: _Dtype = "fp32",
+    dtype: _Dtype = None,
+    memory: _Memory = None,
 ) -> None:
     """Draw the frames between the frames of a video."""
 
     def smooth(
-        system: "LaVie", frames: "Frames", rate: float, progress: "StepProgress"
+        system: "LaVie",
+        frames: "Frames",
+        rate: float,
+        progress: "StepProgress",
+        cuts: "Cuts | None",
     ) -> "VideoOutput":
-        return system.interpolate(frames, prompt, fps=rate, seed=seed, on_step=progress)
+        return system.interpolate(frames, prompt, fps=rate, seed=seed, cuts=cuts, on_step=progress)
 
     told = {"stage": "interpolate", "file": file.name, "prompt": prompt, "seed": seed}
     target = out or Path(f"{file.stem}-smooth.mp4")
-    _enhance(smooth, file, target, size, fps, model, device, dtype, told)
+    _enhance(smooth, file, target, size, fps, model, device, dtype, memory, told)
 
 
 def upscale(
@@ -64,15 +73,26 @@ def upscale(
     seed: _Seed = 0,
     fps: _Fps = None,
     device: _Device = "auto",
-    dtype: _Dtype = "fp32",
+    dtype: _Dtype = None,
+    memory: _Memory = None,
 ) -> None:
     """Draw the frames of a video larger."""
 
     def enlarge(
-        system: "LaVie", frames: "Frames", rate: float, progress: "StepProgress"
+        system: "LaVie",
+        frames: "Frames",
+        rate: float,
+        progress: "StepProgress",
+        cuts: "Cuts | None",
     ) -> "VideoOutput":
         return system.upscale(
-            frames, prompt, fps=rate, noise_level=noise_level, seed=seed, on_step=progress
+            frames,
+            prompt,
+            fps=rate,
+            noise_level=noise_level,
+            seed=seed,
+            cuts=cuts,
+            on_step=progress,
         )
 
     told = {
@@ -83,7 +103,7 @@ def upscale(
         "noise_level": noise_level,
     }
     target = out or Path(f"{file.stem}-large.mp4")
-    _enhance(enlarge, file, target, size, fps, model, device, dtype, told)
+    _enhance(enlarge, file, target, size, fps, model, device, dtype, memory, told)
 
 
 def _enhance(
@@ -94,7 +114,8 @@ def _enhance(
     fps: float | None,
     model: str,
     device: str,
-    dtype: str,
+    dtype: str | None,
+    memory: str | None,
     told: dict[str, object],
 ) -> None:
     import numpy as np
@@ -110,15 +131,24 @@ def _enhance(
         frames = fit(frames, Size.parse(size))
     check_target(path, rate if fps is None else fps)
 
-    from mutoscope.cli.making import open_system, pick_device, surroundings
+    from mutoscope.cli.making import open_system, open_within, pick_device, surroundings
     from mutoscope.cli.progress import StepProgress
     from mutoscope.systems.lavie import LaVie
+    from mutoscope.systems.plan import task_of_video
 
-    system = open_system(model, pick_device(device), dtype)
+    device, cuts = pick_device(device), None
+    if memory is None:
+        system = open_system(model, device, dtype or "fp32")
+    else:
+        count, height, width, _ = frames.shape
+        asked = str(told["stage"]), count, Size(height, width)
+        system, _, cuts = open_within(
+            model, device, dtype, memory, lambda system: task_of_video(system, *asked)
+        )
     if not isinstance(system, LaVie):
         raise RequestError(f"{model} is a {type(system).__name__}, which cannot do that.")
     with StepProgress(file.name, [str(told["stage"])]) as progress:
-        output = enhance(system, frames, rate, progress)
+        output = enhance(system, frames, rate, progress, cuts)
     assert isinstance(output.frames, np.ndarray)
     made = output.frames[0]
     record = {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mutoscope.cli.making import Settings
     from mutoscope.cli.unfinished import Goal
     from mutoscope.systems import System
+    from mutoscope.systems.cuts import Cuts
     from mutoscope.types import Latents
     from mutoscope.video.frames import Frames
 
@@ -49,7 +50,12 @@ def generate(
     fps: Annotated[float | None, Option(help="Playing speed; the frames stay the same.")] = None,
     sheet: Annotated[bool, Option("--sheet", help="Also write a contact sheet.")] = False,
     device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",
-    dtype: Annotated[str, Option(help="fp32, bf16 or fp16.")] = "fp32",
+    dtype: Annotated[
+        str | None, Option(help="fp32, bf16 or fp16; fp32, or with --memory the best that fits.")
+    ] = None,
+    memory: Annotated[
+        str | None, Option(help="What it must fit in, e.g. 12GB; see mutoscope plan.")
+    ] = None,
 ) -> None:
     """Make videos from sentences."""
     texts = _texts(prompt or [], prompts)
@@ -57,13 +63,20 @@ def generate(
         raise RequestError(f"--num-videos {num_videos} makes nothing. Use 1 or more.")
     if still and num_frames not in (None, 1):
         raise RequestError(f"--still is 1 frame, not {num_frames}. Leave one of the two out.")
+    if lora is not None and memory is not None:
+        raise RequestError(
+            "--lora cannot be used with --memory: networks that are read from disk each time do "
+            "not know the word. Save a model that does, once, by mutoscope.load(MODEL)"
+            ".load_lora(LORA).save_pretrained(FOLDER) in Python, and use --model FOLDER."
+        )
     wanted = [(text, seed + number) for text in texts for number in range(num_videos)]
     paths = _paths(out, wanted, ".png" if still else ".mp4")
 
     # What the request alone shows to be wrong is said before the model is loaded.
     import torch
 
-    from mutoscope.cli.making import Settings, open_system, pick_device
+    from mutoscope.cli.making import Settings, open_system, open_within, pick_device, task_for
+    from mutoscope.systems.load import outline
     from mutoscope.types import Size
     from mutoscope.video.files import check_target
 
@@ -72,7 +85,7 @@ def generate(
         check_target(path, 1.0 if fps is None else fps)
     device = pick_device(device)
     taught = "" if lora is None else str(lora.resolve())
-    system = open_system(model, device, dtype, taught)
+    system = outline(model) if memory else open_system(model, device, dtype or "fp32", taught)
     native = system.config
     wanted_stages = system.check_stages(None if stages is None else stages.split(","))
     times = system.enlargement(wanted_stages)
@@ -92,9 +105,10 @@ def generate(
         steps=native.steps if steps is None else steps,
         guidance=native.guidance_scale if guidance is None else guidance,
         device=device,
-        dtype=dtype,
+        dtype=dtype or "fp32",
         lora=taught,
         threads=torch.get_num_threads(),
+        memory=memory or "",
     )
     if paths[0].suffix.lower() == ".png" and first.num_frames != 1:
         raise RequestError(
@@ -102,8 +116,14 @@ def generate(
             "--still for that, leave the ending out for a folder of pictures, or use .mp4."
         )
     _warn_of_unknown_words(system, texts)
+    cuts = None
+    if memory:
+        asked = model, device, dtype, memory
+        system, dtype, cuts = open_within(*asked, lambda system: task_for(system, first))
+        first = replace(first, dtype=dtype)
     jobs = [replace(first, prompt=text, seed=number) for text, number in wanted]
-    _make(system, jobs, paths, system.native_fps(wanted_stages) if fps is None else fps, sheet)
+    rate = system.native_fps(wanted_stages) if fps is None else fps
+    _make(system, jobs, paths, rate, sheet, cuts)
 
 
 def _warn_of_unknown_words(system: "System", texts: list[str]) -> None:
@@ -114,7 +134,12 @@ def _warn_of_unknown_words(system: "System", texts: list[str]) -> None:
 
 
 def _make(
-    system: "System", jobs: "list[Settings]", paths: list[Path], fps: float, sheet: bool
+    system: "System",
+    jobs: "list[Settings]",
+    paths: list[Path],
+    fps: float,
+    sheet: bool,
+    cuts: "Cuts | None",
 ) -> None:
     from mutoscope.cli.progress import measured
     from mutoscope.video.sheets import contact_sheet, write_png
@@ -122,7 +147,7 @@ def _make(
     clips = []
     for job, path in zip(jobs, paths, strict=True):
         with measured(job.device) as cost:
-            frames = _make_one(system, job, path, fps)
+            frames = _make_one(system, job, path, fps, cuts)
         count = "1 frame" if job.num_frames == 1 else f"{job.num_frames} frames"
         size = f"{count} {job.height}x{job.width}"
         spent = f"{cost.seconds:.1f} s, {cost.megabytes:.0f} MB"
@@ -135,7 +160,9 @@ def _make(
         print(f"{path}  (contact sheet)")
 
 
-def _make_one(system: "System", job: "Settings", path: Path, fps: float) -> "Frames":
+def _make_one(
+    system: "System", job: "Settings", path: Path, fps: float, cuts: "Cuts | None"
+) -> "Frames":
     """One video. What each stage made is on disk before the next begins."""
     from mutoscope.cli.making import draw, record
     from mutoscope.cli.progress import StepProgress
@@ -153,7 +180,7 @@ def _make_one(system: "System", job: "Settings", path: Path, fps: float) -> "Fra
         made[:] = [latents]
         if stage == stages[-1] or job.num_frames == 1:
             return
-        shown.append(system.pixels(latents)[0])
+        shown.append(system.pixels(latents, None if cuts is None else cuts.small)[0])
         so_far = stages[: stages.index(stage) + 1]
         count, height, width, _ = shown[-1].shape
         part = replace(job, stages=",".join(so_far), num_frames=count, height=height, width=width)
@@ -164,7 +191,7 @@ def _make_one(system: "System", job: "Settings", path: Path, fps: float) -> "Fra
 
     try:
         with StepProgress(job.prompt, stages) as progress:
-            frames = draw(system, job, progress, on_stage)
+            frames = draw(system, job, progress, on_stage, cuts=cuts)
         if job.num_frames > 1 and len(stages) < len(system.stages):
             goal = _whole(system, job, path, fps)
             keep(path, frames, fps, made[0], system=system, settings=job, goal=goal)

@@ -18,16 +18,14 @@ def go_on(
 
     goal, done, latents = kept(file)
 
-    from mutoscope.cli.making import draw, open_system, pick_device, record
+    from mutoscope.cli.making import draw, open_for, record
     from mutoscope.cli.progress import StepProgress
     from mutoscope.metrics.health import complaints
     from mutoscope.video.files import check_target, write_video
 
     settings, path = goal.settings, out or goal.out
     check_target(path, goal.fps)
-    system = open_system(
-        settings.model, pick_device(settings.device), settings.dtype, settings.lora
-    )
+    system, cuts = open_for(settings)
     stages = settings.stages.split(",")
     with StepProgress(settings.prompt, stages[stages.index(done) + 1 :]) as progress:
         frames = draw(
@@ -36,6 +34,7 @@ def go_on(
             progress,
             lambda stage, latents: progress.next_stage(),
             resume=(done, latents.to(settings.device)),
+            cuts=cuts,
         )
     write_video(path, frames, goal.fps, record(system, settings, frames))
     size = f"{len(frames)} frames {settings.height}x{settings.width}, seed {settings.seed}"

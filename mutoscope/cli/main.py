@@ -15,6 +15,7 @@ from mutoscope.cli.generate import generate
 from mutoscope.cli.going_on import go_on
 from mutoscope.cli.inspect import inspect
 from mutoscope.cli.personalize import personalize
+from mutoscope.cli.plan import plan
 from mutoscope.cli.replay import replay
 from mutoscope.cli.train import train
 from mutoscope.errors import Cancelled, MutoscopeError
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (
     generate,
+    plan,
     replay,
     inspect,
     interpolate,
@@ -41,8 +43,9 @@ app.command("continue")(go_on)  # a Python function cannot have that name
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _OUT_OF_MEMORY = (
-    "there is not enough memory for this. Ask for fewer frames or a smaller size, give training a "
-    "smaller batch, close other programs, or use --device cpu, which has the machine's own memory."
+    "there is not enough memory for this. Say with --memory how much there is, ask for fewer "
+    "frames or a smaller size, give training a smaller batch, close other programs, or use "
+    "--device cpu, which has the machine's own memory."
 )
 
 

@@ -1,9 +1,11 @@
 """How a video was made: the settings that determine its frames, and the record its file carries."""
 
+import ctypes
 import hashlib
 import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,12 +16,17 @@ from mutoscope.diffusion.denoise import OnStep
 from mutoscope.errors import DataError, RequestError
 from mutoscope.metrics.health import check_finite
 from mutoscope.systems import System, load
-from mutoscope.systems.load import quietly
+from mutoscope.systems.cuts import Cuts
+from mutoscope.systems.lavie import LaVie
+from mutoscope.systems.load import outline
+from mutoscope.systems.plan import Task, plan, read_memory, task_of
+from mutoscope.systems.reading import quietly
 from mutoscope.systems.system import OnStage
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, fingerprint
 
 _PACKAGE = Path(__file__).parents[1]
+_MMAP_THRESHOLD = -3  # the number of this setting in malloc.h
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # A change in one of these may change the last bit of a result.
 _LIBRARIES = ("torch", "diffusers", "transformers")
@@ -44,6 +51,7 @@ class Settings:
         dtype: "fp32", "bf16" or "fp16".
         threads: CPU threads; sums are split among them, so their number changes last bits.
         lora: Absolute folder of a LoRA; empty for none.
+        memory: What it had to fit in, as "12GB", which says how the work is cut; "" for anything.
     """
 
     model: str
@@ -60,6 +68,7 @@ class Settings:
     dtype: str
     threads: int
     lora: str = ""
+    memory: str = ""
 
     @classmethod
     def from_record(cls, path: Path, record: Mapping[str, object]) -> "Settings":
@@ -74,8 +83,8 @@ class Settings:
         """
         found = record.get("settings")
         known = {f.name for f in fields(cls)}
-        # Records from before there were LoRAs do not speak of them.
-        if not isinstance(found, dict) or not known - {"lora"} <= set(found) <= known:
+        needed = {f.name for f in fields(cls) if f.default is MISSING}
+        if not isinstance(found, dict) or not needed <= set(found) <= known:
             raise DataError(
                 f"{path} does not say how it was made: only files of mutoscope generate do, until "
                 "another program rewrites them. Use the original file."
@@ -101,6 +110,94 @@ def pick_device(device: str) -> str:
     return device
 
 
+def precisions(dtype: str | None, memory: int | None) -> list[torch.dtype]:
+    """The precisions that may be used, the best first.
+
+    Args:
+        dtype: "fp32", "bf16" or "fp16"; None leaves the choice.
+        memory: What there is, bytes; with None the choice is fp32.
+
+    Raises:
+        RequestError: Unknown precision.
+    """
+    if dtype is None:
+        return [torch.float32] if memory is None else [torch.float32, torch.bfloat16]
+    if dtype not in _DTYPES:
+        raise RequestError(f"dtype {dtype!r} is unknown: possible are {', '.join(_DTYPES)}.")
+    return [_DTYPES[dtype]]
+
+
+def open_within(
+    model: str, device: str, dtype: str | None, memory: str, task: Callable[[LaVie], Task]
+) -> tuple[System, str, Cuts]:
+    """Loads a model so that a task fits in memory.
+
+    Args:
+        model: Known name or folder.
+        device: As torch names it.
+        dtype: "fp32", "bf16" or "fp16"; None for the best that fits.
+        memory: As "12GB".
+        task: What is to be made, of the model without weights.
+
+    Returns:
+        The system, its precision by name, and how its work is to be cut.
+
+    Raises:
+        RequestError: It does not fit, however the work is cut.
+        ModelError: See `mutoscope.load`.
+    """
+    limit = read_memory(memory)
+    allowed = precisions(dtype, limit)
+    system = outline(model)
+    assert isinstance(system, LaVie)
+    made = plan(system, task(system), memory=limit, dtypes=allowed)
+    if device == "cpu":
+        give_back_memory()
+    name = next(name for name, each in _DTYPES.items() if each == made.dtype)
+    return load(model, device=device, dtype=made.dtype, offload=made.offload), name, made.cuts
+
+
+def give_back_memory() -> None:
+    """Has the C library return freed tensors of a megabyte and more to the machine at once.
+
+    It would keep those below 32 MB in pieces, which for small networks adds half to the peak. Where
+    it is not glibc, nothing changes.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
+
+
+def open_for(settings: "Settings") -> tuple[System, Cuts | None]:
+    """Loads the model that made, or is to make, a video, and says how its work is cut.
+
+    Args:
+        settings: Of the video.
+
+    Raises:
+        RequestError: See `open_within`.
+        ModelError: See `mutoscope.load`.
+    """
+    device = pick_device(settings.device)
+    if not settings.memory:
+        return open_system(settings.model, device, settings.dtype, settings.lora), None
+
+    asked = settings.model, device, settings.dtype, settings.memory
+    system, _, cuts = open_within(*asked, lambda system: task_for(system, settings))
+    return system, cuts
+
+
+def task_for(system: LaVie, settings: "Settings") -> Task:
+    """What a plan is told of the settings of a video.
+
+    Args:
+        system: Without weights.
+        settings: What is to be made.
+    """
+    size = Size(settings.height, settings.width)
+    asked = settings.stages.split(","), settings.num_frames, size
+    return task_of(system, *asked, settings.steps, settings.guidance)
+
+
 def open_system(model: str, device: str, dtype: str, lora: str = "") -> System:
     """Loads a model for the command line.
 
@@ -114,14 +211,13 @@ def open_system(model: str, device: str, dtype: str, lora: str = "") -> System:
         RequestError: Unknown precision.
         ModelError: See `mutoscope.load` and `LaVie.load_lora`.
     """
-    if dtype not in _DTYPES:
-        raise RequestError(f"dtype {dtype!r} is unknown: possible are {', '.join(_DTYPES)}.")
+    (precision,) = precisions(dtype, None)
     if not lora:
-        return load(model, device=device, dtype=_DTYPES[dtype])
+        return load(model, device=device, dtype=precision)
     # Whether a LoRA fits shows in the weights as they are stored.
     system = load(model).load_lora(lora)
     with quietly():
-        system.to(device, _DTYPES[dtype])
+        system.to(device, precision)
     return system
 
 
@@ -131,6 +227,7 @@ def draw(
     on_step: OnStep,
     on_stage: OnStage | None = None,
     resume: tuple[str, torch.Tensor] | None = None,
+    cuts: Cuts | None = None,
 ) -> Frames:
     """Makes the frames that `settings` determine, uint8 F H W 3; the number of threads is set.
 
@@ -140,6 +237,7 @@ def draw(
         on_step: Called as `on_step(done, total, latents)`.
         on_stage: Called as `on_stage(name, latents)` after each stage.
         resume: A stage, and the latents that it drew from these settings before.
+        cuts: How the work is cut (see `open_for`).
     """
     torch.set_num_threads(settings.threads)
 
@@ -159,6 +257,7 @@ def draw(
         seeds=settings.seed,
         stages=settings.stages.split(","),
         resume=resume,
+        cuts=cuts,
         on_step=on_step,
         on_stage=checked,
     )

@@ -15,16 +15,16 @@ def replay(
 
     told = probe(file).metadata
 
-    from mutoscope.cli.making import Settings, draw, open_system, pick_device, record
+    from mutoscope.cli.making import Settings, draw, open_for, record
     from mutoscope.cli.progress import StepProgress
     from mutoscope.video.files import read_frames
 
     settings = Settings.from_record(file, told)
-    system = open_system(
-        settings.model, pick_device(settings.device), settings.dtype, settings.lora
-    )
+    system, cuts = open_for(settings)
     with StepProgress(f"replaying {file.name}", settings.stages.split(",")) as progress:
-        frames = draw(system, settings, progress, lambda stage, latents: progress.next_stage())
+        frames = draw(
+            system, settings, progress, lambda stage, latents: progress.next_stage(), cuts=cuts
+        )
     now = record(system, settings, frames)
     if now["frames_sha256"] == told["frames_sha256"]:
         print(f"identical: {len(frames)} frames, sha256 {now['frames_sha256']}")

@@ -56,6 +56,7 @@ def denoise(
     condition: ToldT,
     guidance: Guidance,
     generator: Sequence[Generator],
+    apart: bool = False,
     on_step: OnStep | None = None,
 ) -> Latents:
     """Turns noise into a sample; the branches of guidance share one network call per step.
@@ -70,7 +71,8 @@ def denoise(
             network sees them clean at every step, and they come back as they are.
         guidance: Which branches are asked for, and how their predictions combine.
         generator: One per sample, for schedulers that add noise as they go; advanced only then.
-        on_step: Called after each network call with calls done (from 1), calls in total and the
+        apart: Whether each branch has a network call of its own instead: half the memory.
+        on_step: Called after each step with calls done (from 1), calls in total and the
             latents so far; raising `Cancelled` stops the loop.
 
     Returns:
@@ -88,15 +90,17 @@ def denoise(
     with torch.inference_mode():
         solver.set_timesteps(steps, device=noise.device)
         branches = guidance.branches(condition)
-        told = branches[0] if len(branches) == 1 else branches[0].stack(branches)
+        calls = branches if apart or len(branches) == 1 else [branches[0].stack(branches)]
         # Flow schedulers work on a sample of unit scale and have neither of these two members.
         rescale = getattr(solver, "scale_model_input", lambda sample, _: sample)
         latents = noise * getattr(solver, "init_noise_sigma", 1.0)
         total = len(solver.timesteps)
         for done, now in enumerate(solver.timesteps, start=1):
-            seen = pinned(rescale(latents, now), condition).repeat(len(branches), 1, 1, 1, 1)
+            seen = pinned(rescale(latents, now), condition)
+            seen = seen.repeat(len(branches) // len(calls), 1, 1, 1, 1)
             time = now.to(torch.float32).expand(len(seen))
-            predictions = predict(seen, time, told).chunk(len(branches))
+            answers = torch.cat([predict(seen, time, told) for told in calls])
+            predictions = answers.chunk(len(branches))
             prediction = guidance.combine(predictions, condition)
             (latents, *_) = solver.step(prediction, now, latents, **extra)
             latents = pinned(latents, condition)

@@ -60,10 +60,23 @@ class LatentCodec:
         mean, _ = self.posterior(video.to(self.vae.device)).chunk(2, dim=1)
         return self._unfold((mean - self.shift) * self.scale, video.shape[0])
 
-    def decode(self, latents: Latents) -> Video:
-        """Pixels of scaled latents, frame by frame; in [-1, 1] but for small overshoots."""
+    def decode(self, latents: Latents, *, tile: int | None = None) -> Video:
+        """Pixels of scaled latents, frame by frame; in [-1, 1] but for small overshoots.
+
+        Args:
+            latents: B c F h w.
+            tile: Side of the square parts, in latent cells, that are decoded one after the other,
+                with a quarter of overlap in which they are blended; None for whole frames.
+        """
         frames = rearrange(latents, "b c f h w -> (b f) c h w") / self.scale + self.shift
-        pixels = self.vae.decoder(self.vae.post_quant_conv(frames.to(self.vae.dtype)))
+        # In this layout a CPU convolves without copies.
+        frames = frames.to(self.vae.dtype, memory_format=torch.channels_last)
+        if tile is None or max(frames.shape[-2:]) <= tile:
+            pixels = self.vae.decoder(self.vae.post_quant_conv(frames))
+        else:
+            self.vae.tile_latent_min_size = tile
+            self.vae.tile_sample_min_size = tile * self.spatial_factor // self.patch
+            (pixels,) = self.vae.tiled_decode(frames, return_dict=False)
         return self._unfold(functional.pixel_shuffle(pixels, self.patch), latents.shape[0])
 
     def hash(self) -> str:

@@ -17,7 +17,7 @@ from mutoscope.metrics.oracle import Oracle, load_oracle
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.samples import CaptionSamples, WorldSamples
 from mutoscope.recipes.worth import Worth
-from mutoscope.systems.load import quietly
+from mutoscope.systems.reading import quietly
 
 FPS = 8.0
 TEXTS = ("words", "text")

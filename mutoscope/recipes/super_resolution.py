@@ -27,7 +27,7 @@ from mutoscope.recipes.parents import latent_cache, load_codec, load_text, save,
 from mutoscope.recipes.samples import Modules
 from mutoscope.recipes.tasks import LAW, begin_from
 from mutoscope.stages.super_resolution import SuperResolution
-from mutoscope.systems.load import quietly
+from mutoscope.systems.reading import quietly
 from mutoscope.training.recipe import Run
 from mutoscope.types import Batch, Size, Video
 from mutoscope.video.frames import to_bytes, to_floats

@@ -90,6 +90,7 @@ class Stage(ABC):
         steps: int,
         guidance: Guidance,
         generators: Sequence[Generator],
+        apart: bool = False,
         on_step: OnStep | None = None,
     ) -> Latents:
         """Draws latents from noise.
@@ -101,6 +102,7 @@ class Stage(ABC):
             steps: Network evaluations.
             guidance: How predictions with and without text are combined.
             generators: One per sample, so that a sample depends on its seed and not on its batch.
+            apart: Whether each branch of guidance has a network call of its own.
             on_step: Called after each step; raise `Cancelled` in it to stop.
         """
         parameter = next(self.network.parameters())
@@ -113,6 +115,7 @@ class Stage(ABC):
             condition=condition,
             guidance=guidance,
             generator=generators,
+            apart=apart,
             on_step=on_step,
         )
 
@@ -126,6 +129,7 @@ class Stage(ABC):
         steps: int,
         guidance: Guidance,
         generators: Sequence[Generator],
+        apart: bool = False,
         on_step: OnStep | None = None,
     ) -> Iterator[Latents]:
         """Draws latents of any length, window after window; together they are all frames.
@@ -142,6 +146,7 @@ class Stage(ABC):
             steps: Network evaluations per tile and window.
             guidance: How predictions with and without text are combined.
             generators: One per sample, so that a sample depends on its seed and not on its batch.
+            apart: Whether each branch of guidance has a network call of its own.
             on_step: Called after each step with steps done and in all windows together; raise
                 `Cancelled` in it to stop.
         """
@@ -165,6 +170,7 @@ class Stage(ABC):
                 condition=told,
                 guidance=guidance,
                 generator=generators,
+                apart=apart,
                 on_step=None if on_step is None else _counted(on_step, number, len(parts)),
             )
             yield before[:, :, part.known :]

@@ -150,6 +150,7 @@ class SuperResolution(TextStage):
         steps: int,
         guidance: Guidance,
         generators: Sequence[Generator],
+        apart: bool = False,
         on_step: OnStep | None = None,
     ) -> Iterator[Float[Tensor, "B c F h w"]]:
         """Latents of the large video, window after window; see `sample_windows`.
@@ -164,6 +165,7 @@ class SuperResolution(TextStage):
             steps: Network evaluations per tile and window.
             guidance: How predictions with and without text are combined.
             generators: One per sample, so that a sample depends on its seed and not on its batch.
+            apart: Whether each branch of guidance has a network call of its own.
             on_step: Called after each step with steps done and in all windows together; raise
                 `Cancelled` in it to stop.
         """
@@ -180,5 +182,6 @@ class SuperResolution(TextStage):
             steps=steps,
             guidance=guidance,
             generators=generators,
+            apart=apart,
             on_step=on_step,
         )

@@ -4,18 +4,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import diffusers
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DDPMScheduler,
-    EulerDiscreteScheduler,
-    SchedulerMixin,
-)
+from diffusers import AutoencoderKL, SchedulerMixin
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors.torch import save_file
@@ -28,8 +21,9 @@ from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.misfits import first_of, misfits
 from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.systems.lavie import INTERPOLATE, UPSCALE, LaVie
-from mutoscope.systems.load import as_model_error, quietly
+from mutoscope.systems.full_size import LAVIE_SAMPLING, lavie_schedulers
+from mutoscope.systems.lavie import LaVie
+from mutoscope.systems.reading import as_model_error, quietly
 from mutoscope.systems.weight_files import read_weights
 from mutoscope.systems.weights import (
     LAVIE_BASE,
@@ -43,18 +37,6 @@ from mutoscope.video.atomic import check_place, whole
 OnComponent = Callable[[str, int], None]
 """Called as `on_component(name, weights)` when a component has been written."""
 
-# What its authors sample with, where it is not the default of `LaVie`, and what the networks never
-# learned: more noise on the small video, and windows that begin with finished frames.
-_SAMPLING: Mapping[str, Any] = MappingProxyType(
-    {
-        "negative_prompts": {INTERPOLATE: "None", UPSCALE: "blur, worst quality"},
-        "suffixes": {INTERPOLATE: ", 4k."},
-        "smooth_fps": 24.0,
-        "most_noise": 350,
-        "upscale_overlap": 0,
-    }
-)
-_LAW = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 _WEIGHT_FILES = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.bin",
@@ -102,9 +84,7 @@ def convert_lavie(
     Everything is checked before anything is written, and never more than half a gigabyte of
     weights is in memory. What the published files lack (autoencoders, text encoders, shapes of the
     networks) comes from the image models that LaVie began from. The schedulers, and what else is
-    recorded of sampling (docs/papers.md), are what its authors sample with: DDPM for key frames,
-    DDIM for the rest. Those of the interpolation stop at times that no solver of diffusers stops
-    at; Euler steps of the same grid, not rounded to whole times, are DDIM.
+    recorded of sampling (docs/papers.md), are what its authors sample with.
 
     Args:
         out: The folder to write; must not exist.
@@ -127,38 +107,28 @@ def convert_lavie(
             "Give the file of one or more."
         )
     components: dict[str, Any] = {}
+    schedulers = lavie_schedulers()
     if base is not None or interpolation is not None:
         folder = _needed(sd, "sd", "base and interpolation", "Stable Diffusion 1.4")
         image = _image_arguments(folder)
         if base is not None:
             components["base"] = _released(base, {**LAVIE_BASE, **image})
-            components["scheduler"] = DDPMScheduler(
-                **_LAW, clip_sample=False, timestep_spacing="leading", steps_offset=0
-            )
+            components["scheduler"] = schedulers["scheduler"]
         if interpolation is not None:
             wider = {"in_channels": 2 * image["in_channels"]}
             components["interpolator"] = _released(
                 interpolation, {**LAVIE_INTERPOLATION, **image, **wider}
             )
-            components["interpolator_scheduler"] = EulerDiscreteScheduler(
-                **_LAW, timestep_spacing="linspace"
-            )
+            components["interpolator_scheduler"] = schedulers["interpolator_scheduler"]
         components |= _text_and_pixels(folder)
     if upscale is not None:
         folder = _needed(x4, "x4", "upscale", "the Stable Diffusion x4 upscaler")
         arguments = {**LAVIE_SUPER_RESOLUTION, **_image_arguments(folder)}
         components["upscaler"] = _released(upscale, arguments)
-        components["upscaler_scheduler"] = DDIMScheduler(
-            **_LAW,
-            prediction_type="v_prediction",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            timestep_spacing="leading",
-            steps_offset=1,
-        )
+        components["upscaler_scheduler"] = schedulers["upscaler_scheduler"]
         components |= _text_and_pixels(folder, "upscaler_", {"scaling_factor": _X4_SCALE})
         components["upscaler_low_scheduler"] = _scheduler(folder / "low_res_scheduler")
-    _write(components, _SAMPLING, out, on_component)
+    _write(components, LAVIE_SAMPLING, out, on_component)
 
 
 def start_from_images(

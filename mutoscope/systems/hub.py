@@ -10,8 +10,8 @@ from mutoscope.errors import ModelError
 
 FILES = ("*.safetensors", "*.json", "*.txt")
 """Of what a model is made; nothing else is fetched, no code and no pickle."""
-CONFIGURATIONS = ("*.json",)
-"""What says of which kind a model is."""
+CONFIGURATIONS = ("*.json", "*.txt")
+"""What says of which kind a model is, and how large: all but its weights."""
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -16,6 +16,7 @@ from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import process_from
 from mutoscope.diffusion.tiles import Tiles
 from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.video_unet import VideoUNet
@@ -23,6 +24,8 @@ from mutoscope.stages.interpolation import Interpolation
 from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.stages.super_resolution import LOW_LAW, SuperResolution
+from mutoscope.stages.text_stage import TextStage
+from mutoscope.systems.cuts import Cut, Cuts, Decoding
 from mutoscope.systems.lora import base_hash, read_lora
 from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
 from mutoscope.types import Latents, Size
@@ -32,7 +35,7 @@ BASE, INTERPOLATE, UPSCALE = "base", "interpolate", "upscale"
 # Key frames in which a window of the interpolation begins: two tell how things move.
 _OVERLAP = 2
 _NONE: Mapping[str, str] = MappingProxyType({})
-_AT_ONCE = 16  # frames that are encoded together
+_DECODED = 8  # small frames that are decoded together
 
 
 class LaVie(System):
@@ -223,6 +226,7 @@ class LaVie(System):
         seeds: Seeds = 0,
         stages: Sequence[str] | None = None,
         resume: tuple[str, Latents] | None = None,
+        cuts: Cuts | None = None,
         on_step: OnStep | None = None,
         on_stage: OnStage | None = None,
         output_type: OutputType = "uint8",
@@ -245,6 +249,7 @@ class LaVie(System):
             stages: The first so many of `stages`; None runs all.
             resume: A stage and the latents it ended with before (see `on_stage`), B C F h w: it and
                 those before it do not run, and number and size of frames follow from them.
+            cuts: How much is done at once (see `plan`); None for as much as the networks learned.
             on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
             on_stage: Called with the name and the latents of each stage that has run, but the last,
                 upscaling, whose latents are never all there at once.
@@ -255,11 +260,7 @@ class LaVie(System):
         """
         prompts = self.check_prompts(prompt)
         wanted = self.check_stages(stages)
-        if BASE not in wanted:
-            raise RequestError(
-                "a prompt alone cannot become a video: this model has no network that draws key "
-                f"frames, only those that {' and '.join(wanted)}. Give it a video, or use another."
-            )
+        self._check_draws(wanted)
         codec = LatentCodec(self.vae)
         frames = self._frames(num_frames, wanted, resume)
         factor = self.config.factor if INTERPOLATE in wanted and frames > 1 else 1
@@ -281,32 +282,36 @@ class LaVie(System):
             self._text(stage).tokens([*told, negative])  # says now which is too long
         if UPSCALE in wanted:
             self._upscaling().check_noise_level(level)
+        cuts = cuts or self.usual_cuts()
 
         done, latents = ("", None) if resume is None else resume
         if latents is None:
             draws = KeyFrames(self.base, process_from(self.scheduler), self._text())
-            told, negative = self._told(BASE, prompts, negative_prompt)
-            latents = draws.sample(
-                draws.describe(told, negative=negative),
-                (codec.channels, 1 + -(-(frames - 1) // factor), *codec.latent_size(small)),
-                scheduler=self.scheduler,
-                steps=self.config.steps if steps is None else steps,
-                guidance=TextGuidance(scale),
-                generators=self.generators(seeds, len(prompts)),
-                on_step=on_step,
-            )
+            condition = self._described(draws, BASE, prompts, negative_prompt)
+            with self.at_work("base"):
+                latents = draws.sample(
+                    condition,
+                    (codec.channels, 1 + -(-(frames - 1) // factor), *codec.latent_size(small)),
+                    scheduler=self.scheduler,
+                    steps=self.config.steps if steps is None else steps,
+                    guidance=TextGuidance(scale),
+                    generators=self.generators(seeds, len(prompts)),
+                    apart=cuts.stages[BASE].apart,
+                    on_step=on_step,
+                )
             if on_stage is not None:
                 on_stage(BASE, latents)
         if factor > 1 and done != INTERPOLATE:
-            latents = self._filled_in(latents, prompts, negative_prompt, seeds, on_step)
-            latents = latents[:, :, :frames]
+            asked = prompts, negative_prompt, seeds, cuts, on_step
+            latents = self._filled_in(latents, *asked)[:, :, :frames]
             if on_stage is not None:
                 on_stage(INTERPOLATE, latents)
         fps = self.native_fps(wanted)
         if UPSCALE not in wanted:
-            return self.finish(latents, output_type, fps)
-        small_frames = self.pixels(latents)
-        large = self._enlarged(small_frames, prompts, negative_prompt, level, seeds, on_step)
+            return self.finish(latents, output_type, fps, cuts.small)
+        large = self._enlarged(
+            self.pixels(latents, cuts.small), prompts, negative_prompt, level, seeds, cuts, on_step
+        )
         return VideoOutput(large, fps)
 
     def load_lora(self, folder: str | Path) -> "LaVie":
@@ -320,7 +325,14 @@ class LaVie(System):
 
         Raises:
             ModelError: It holds no such thing, or was learned for other weights than these.
+            RequestError: The weights are not in memory all the time (`load(..., offload=True)`).
         """
+        if self.shelf is not None:
+            raise RequestError(
+                "a model that is kept on disk cannot be taught a word: its weights are read anew "
+                "each time. Load it without offload; what save_pretrained then writes knows the "
+                "word."
+            )
         lora = read_lora(Path(folder))
         found = base_hash(self)
         if lora.base != found:
@@ -344,6 +356,7 @@ class LaVie(System):
         *,
         fps: float,
         seed: int = 0,
+        cuts: Cuts | None = None,
         on_step: OnStep | None = None,
     ) -> VideoOutput:
         """Makes any video smoother: all frames are drawn anew, between the given ones and at them.
@@ -353,6 +366,7 @@ class LaVie(System):
             prompt: What they show; the model draws better if it is told.
             fps: Their frame rate, Hz; the result has `factor` times that.
             seed: Of the noise.
+            cuts: As in `__call__`.
             on_step: As in `__call__`.
 
         Raises:
@@ -375,9 +389,13 @@ class LaVie(System):
         self.check_size(Size(tall, wide), factor, self.native_size)
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         video = to_floats(np.pad(frames, margins, mode="edge"))[None]
-        keys = torch.cat([codec.encode(part) for part in video.split(_AT_ONCE, dim=2)], dim=2)
-        latents = self._filled_in(keys, [prompt], None, seed, on_step)
-        return VideoOutput(self.pixels(latents)[:, :, :height, :width], self.config.factor * fps)
+        cuts = cuts or self.usual_cuts()
+        with self.at_work("vae"):
+            parts = video.split(cuts.small.frames, dim=2)
+            keys = torch.cat([codec.encode(part) for part in parts], dim=2)
+        latents = self._filled_in(keys, [prompt], None, seed, cuts, on_step)
+        smooth = self.pixels(latents, cuts.small)[:, :, :height, :width]
+        return VideoOutput(smooth, self.config.factor * fps)
 
     @torch.inference_mode()
     def upscale(
@@ -388,6 +406,7 @@ class LaVie(System):
         fps: float,
         noise_level: int | None = None,
         seed: int = 0,
+        cuts: Cuts | None = None,
         on_step: OnStep | None = None,
     ) -> VideoOutput:
         """Makes any video larger, in windows of frames and tiles, so memory does not grow with it.
@@ -398,6 +417,7 @@ class LaVie(System):
             fps: Their frame rate, Hz, which stays.
             noise_level: As in `__call__`.
             seed: Of the noise.
+            cuts: As in `__call__`.
             on_step: As in `__call__`.
 
         Raises:
@@ -413,9 +433,34 @@ class LaVie(System):
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         small = np.pad(frames, margins, mode="edge")[None]
         level = self.config.noise_level if noise_level is None else noise_level
-        large = self._enlarged(small, [prompt], None, level, seed, on_step)
+        cuts = cuts or self.usual_cuts()
+        large = self._enlarged(small, [prompt], None, level, seed, cuts, on_step)
         times = self.enlargement([UPSCALE])
         return VideoOutput(large[:, :, : times * height, : times * width], fps)
+
+    def usual_cuts(self) -> Cuts:
+        """As much at once as the networks learned: whole windows, tiles only of larger frames."""
+        keys, at_once = self.config.num_frames, self.config.upscale_num_frames
+        stages = {}
+        if BASE in self.stages:
+            stages[BASE] = Cut(window=keys, tiles=None)
+        if INTERPOLATE in self.stages:
+            cells = LatentCodec(self.vae).latent_size(self.native_size)
+            stages[INTERPOLATE] = Cut(window=keys, tiles=self._tiles(*cells))
+        if UPSCALE in self.stages:
+            grid = self.native_size.height, self.native_size.width
+            stages[UPSCALE] = Cut(window=at_once, tiles=self._tiles(*grid))
+        return Cuts(
+            stages=stages,
+            small=Decoding(frames=_DECODED),
+            # Decoding large frames takes most memory, and a window has many.
+            large=Decoding(frames=1),
+        )
+
+    def overlap(self, stage: str, window: int) -> int:
+        """Finished frames in which windows of so many begin; of an interpolation key frames."""
+        most: int = self.config.upscale_overlap if stage == UPSCALE else _OVERLAP
+        return min(most, window - 1)
 
     def _enlarged(
         self,
@@ -424,29 +469,38 @@ class LaVie(System):
         negative_prompt: str | None,
         noise_level: int,
         seeds: Seeds,
+        cuts: Cuts,
         on_step: OnStep | None,
     ) -> UInt8[np.ndarray, "B F H W 3"]:
         """Large frames of small ones."""
-        codec, stage = LatentCodec(self.upscaler_vae), self._upscaling()
-        low = torch.stack([to_floats(clip) for clip in small]).to(self.upscaler.device)
+        codec, cut = LatentCodec(self.upscaler_vae), cuts.stages[UPSCALE]
+        stage = self._upscaling()
+        told = self._described(stage, UPSCALE, prompts, negative_prompt)
         generators = self.generators(seeds, len(prompts), stage=UPSCALE)
-        told, negative = self._told(UPSCALE, prompts, negative_prompt)
-        condition = stage.describe(told, negative=negative)
-        windows = stage.enlarge(
-            stage.knowing(condition, low, noise_level, generators),
-            channels=codec.channels,
-            window=self.config.upscale_num_frames,
-            overlap=min(self.config.upscale_overlap, self.config.upscale_num_frames - 1),
-            tiles=self._tiles(self.native_size.height, self.native_size.width),
-            scheduler=self.upscaler_scheduler,
-            steps=self.config.upscale_steps,
-            guidance=TextGuidance(self.config.upscale_guidance_scale),
-            generators=generators,
-            on_step=on_step,
-        )
-        # Frame by frame: decoding takes most memory, and a window has many frames.
-        frames = (frame for part in windows for frame in part.split(1, dim=2))
-        return np.concatenate([to_bytes(codec.decode(frame)) for frame in frames], axis=1)
+        times = codec.spatial_factor
+        batch, count, height, width, _ = small.shape
+        large = np.empty((batch, count, times * height, times * width, 3), np.uint8)
+        with self.at_work("upscaler", "upscaler_vae"):
+            low = torch.stack([to_floats(clip) for clip in small]).to(self.upscaler.device)
+            windows = stage.enlarge(
+                stage.knowing(told, low, noise_level, generators),
+                channels=codec.channels,
+                window=cut.window,
+                overlap=self.overlap(UPSCALE, cut.window),
+                tiles=cut.tiles or self._tiles(height, width),
+                scheduler=self.upscaler_scheduler,
+                steps=self.config.upscale_steps,
+                guidance=TextGuidance(self.config.upscale_guidance_scale),
+                generators=generators,
+                apart=cut.apart,
+                on_step=on_step,
+            )
+            done = 0
+            for part in (each for window in windows for each in window.split(cuts.large.frames, 2)):
+                decoded = to_bytes(codec.decode(part, tile=cuts.large.tile))
+                large[:, done : done + part.shape[2]] = decoded
+                done += part.shape[2]
+        return large
 
     def _upscaling(self) -> SuperResolution:
         """The last stage."""
@@ -465,28 +519,32 @@ class LaVie(System):
         prompts: list[str],
         negative_prompt: str | None,
         seeds: Seeds,
+        cuts: Cuts,
         on_step: OnStep | None,
     ) -> Float[torch.Tensor, "B c F h w"]:
         """Latents of all frames that key frames span."""
+        cut = cuts.stages[INTERPOLATE]
         stage = Interpolation(
             self.interpolator,
             process_from(self.interpolator_scheduler),
             self._text(),
             factor=self.config.factor,
         )
-        told, negative = self._told(INTERPOLATE, prompts, negative_prompt)
-        parts = stage.fill(
-            stage.knowing(stage.describe(told, negative=negative), keys),
-            window=self.config.num_frames,
-            overlap=_OVERLAP,
-            tiles=self._tiles(*LatentCodec(self.vae).latent_size(self.native_size)),
-            scheduler=self.interpolator_scheduler,
-            steps=self.config.interpolation_steps,
-            guidance=TextGuidance(self.config.interpolation_guidance_scale),
-            generators=self.generators(seeds, len(prompts), stage=INTERPOLATE),
-            on_step=on_step,
-        )
-        return torch.cat(list(parts), dim=2)
+        told = stage.knowing(self._described(stage, INTERPOLATE, prompts, negative_prompt), keys)
+        with self.at_work("interpolator"):
+            parts = stage.fill(
+                told,
+                window=cut.window,
+                overlap=self.overlap(INTERPOLATE, cut.window),
+                tiles=cut.tiles or self._tiles(*keys.shape[-2:]),
+                scheduler=self.interpolator_scheduler,
+                steps=self.config.interpolation_steps,
+                guidance=TextGuidance(self.config.interpolation_guidance_scale),
+                generators=self.generators(seeds, len(prompts), stage=INTERPOLATE),
+                apart=cut.apart,
+                on_step=on_step,
+            )
+            return torch.cat(list(parts), dim=2)
 
     def _told(
         self, stage: str, prompts: list[str], negative_prompt: str | None
@@ -496,6 +554,15 @@ class LaVie(System):
         usual: str = self.config.negative_prompts.get(stage, "")
         negative = usual if negative_prompt is None else negative_prompt
         return [prompt + suffix for prompt in prompts], negative
+
+    def _described(
+        self, draws: TextStage, stage: str, prompts: list[str], negative_prompt: str | None
+    ) -> Condition:
+        """The same, encoded."""
+        told, negative = self._told(stage, prompts, negative_prompt)
+        own = stage == UPSCALE and self.upscaler_text_encoder is not None
+        with self.at_work("upscaler_text_encoder" if own else "text_encoder"):
+            return draws.describe(told, negative=negative)
 
     def _text(self, stage: str = BASE) -> TextEncoder:
         """What reads the prompts of a stage."""
@@ -541,6 +608,29 @@ class LaVie(System):
         largest = Size(times * native.height, times * native.width)
         asked = self.check_size(size or largest, times * codec.spatial_factor, largest)
         return Size(asked.height // times, asked.width // times)
+
+    def check_video(self, size: Size, num_frames: int, stages: Sequence[str]) -> tuple[Size, int]:
+        """The size of the key frames, and the frame count, if the stages can make such a video.
+
+        Args:
+            size: Of the finished video, pixels.
+            num_frames: Of the finished video.
+            stages: That make it.
+
+        Raises:
+            RequestError: They cannot.
+        """
+        self._check_draws(stages)
+        small = self._small_size(size, stages, LatentCodec(self.vae))
+        return small, self._frames(num_frames, stages, None)
+
+    def _check_draws(self, stages: Sequence[str]) -> None:
+        """Refuses stages that need a video to begin with."""
+        if BASE not in stages:
+            raise RequestError(
+                "a prompt alone cannot become a video: this model has no network that draws key "
+                f"frames, only those that {' and '.join(stages)}. Give it a video, or use another."
+            )
 
     def _frames(
         self, asked: int | None, stages: Sequence[str], resume: tuple[str, Latents] | None

@@ -2,23 +2,24 @@
 
 import inspect
 import json
-import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from accelerate import init_empty_weights
+from safetensors import safe_open
 from torch import nn
 
 from mutoscope.errors import ModelError
-from mutoscope.systems.hub import CONFIGURATIONS, fetch, is_hub_name
+from mutoscope.systems.full_size import lavie_at_full_size
+from mutoscope.systems.hub import CONFIGURATIONS, FILES, fetch, is_hub_name
 from mutoscope.systems.lavie import LaVie
+from mutoscope.systems.reading import as_model_error, quietly
+from mutoscope.systems.shelf import Shelf
 from mutoscope.systems.system import System
 
 _CLASSES: dict[str, type[System]] = {"LaVie": LaVie}
@@ -33,6 +34,7 @@ def load(
     *,
     device: str = "cpu",
     dtype: torch.dtype = torch.float32,
+    offload: bool = False,
 ) -> System:
     """A system, ready to be called. Only a model of the Hugging Face Hub is ever downloaded.
 
@@ -41,6 +43,7 @@ def load(
             name, "lavie-mini" or "lavie"; else that of a model on the Hub, "owner/name".
         device: Where it shall run, as torch names it.
         dtype: Precision it shall run in, whatever it is stored in.
+        offload: Whether each network is in memory only while it works, and read anew each time.
 
     Raises:
         ModelError: No such folder or name, or a folder that is incomplete, damaged or of another
@@ -49,13 +52,21 @@ def load(
     folder, shared = _place(name_or_path)
     index = _read_index(folder)
     system_class = _CLASSES[index["_class_name"]]
+    if offload:
+        system: System = outline(name_or_path)
+        modules = {n: m for n, m in system.components.items() if isinstance(m, nn.Module)}
+        places = {n: (folder if (folder / n).is_dir() else shared) / n for n in modules}
+        for name, module in modules.items():
+            _check_complete(places[name], module)
+        system.shelf = Shelf(places, device, dtype)
+        return system
     with as_model_error(folder), quietly():
         borrowed = {
             name: _component(shared / name, library, kind, dtype)
             for name, (library, kind) in _components(system_class, index).items()
             if not (folder / name).is_dir()
         }
-        system: System = system_class.from_pretrained(
+        system = system_class.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=dtype, **borrowed
         )
     for name, module in system.components.items():
@@ -66,8 +77,44 @@ def load(
     return system
 
 
-def _place(name_or_path: str | Path) -> tuple[Path, Path]:
-    """The folder of a system, and the one where the components lie that it lacks."""
+def outline(name_or_path: str | Path) -> System:
+    """A system without weights: its parameters are on the meta device.
+
+    Args:
+        name_or_path: As in `load`, but no weights are downloaded, and of "lavie", LaVie at full
+            size, nothing need be there.
+
+    Raises:
+        ModelError: As in `load`.
+    """
+    if str(name_or_path) == _FULL and not (Path(_FULL).is_dir() or _kept(_FULL).is_dir()):
+        return lavie_at_full_size()
+    folder, shared = _place(name_or_path, CONFIGURATIONS)
+    index = _read_index(folder)
+    system_class = _CLASSES[index["_class_name"]]
+    components = {}
+    with as_model_error(folder), quietly():
+        for name, (library, kind) in _components(system_class, index).items():
+            place = (folder if (folder / name).is_dir() else shared) / name
+            components[name] = _component(place, library, kind, None)
+        parameters = inspect.signature(system_class.__init__).parameters
+        settings = {n: value for n, value in index.items() if n in parameters}
+        system: System = system_class(**(settings | dict.fromkeys(_none(index)) | components))
+    return system
+
+
+def _none(index: Mapping[str, Any]) -> list[str]:
+    """The components that a system can have and this one has not."""
+    return [name for name, value in index.items() if value == [None, None]]
+
+
+def _place(name_or_path: str | Path, files: Sequence[str] = FILES) -> tuple[Path, Path]:
+    """The folder of a system, and the one where the components lie that it lacks.
+
+    Args:
+        name_or_path: As in `load`.
+        files: What is fetched of a model on the Hub.
+    """
     name, folder = str(name_or_path), Path(name_or_path)
     if folder.is_dir():
         return folder, folder
@@ -81,7 +128,7 @@ def _place(name_or_path: str | Path) -> tuple[Path, Path]:
     elif isinstance(name_or_path, str) and is_hub_name(name):
         # A model of another kind is refused before gigabytes of it come.
         _read_index(fetch(name, CONFIGURATIONS))
-        folder = fetch(name)
+        folder = fetch(name, files)
     return folder, folder
 
 
@@ -139,13 +186,21 @@ def _components(system_class: type[System], index: Mapping[str, Any]) -> dict[st
     return {name: (str(index[name][0]), str(index[name][1])) for name in names}
 
 
-def _component(folder: Path, library: str, kind: str, dtype: torch.dtype) -> object:
+def _component(folder: Path, library: str, kind: str, dtype: torch.dtype | None) -> object:
+    """One component; without a precision it comes without weights, on the meta device."""
     if not folder.is_dir():
         raise ModelError(
             f"{folder.parent} is incomplete: its {folder.name} ({kind}) is missing. "
             "Copy the whole folder again."
         )
     component = getattr(import_module(library), kind)
+    if dtype is None and issubclass(component, nn.Module):
+        with init_empty_weights():
+            if issubclass(component, transformers.PreTrainedModel):
+                module = component(component.config_class.from_pretrained(folder))
+            else:
+                module = component.from_config(component.load_config(folder))
+        return module.eval()
     weights = {"dtype": dtype, "use_safetensors": True} if issubclass(component, nn.Module) else {}
     return component.from_pretrained(folder, local_files_only=True, **weights)
 
@@ -165,50 +220,3 @@ def _check_complete(folder: Path, module: nn.Module) -> None:
             f"{len(wanted - stored)} are missing and {len(stored - wanted)} are unknown, "
             f"e.g. {odd[0]}. Save or copy it again."
         )
-
-
-@contextmanager
-def as_model_error(path: Path) -> Iterator[None]:
-    """Turns every way in which reading a model can fail into one line.
-
-    Args:
-        path: The folder or file that is read.
-
-    Raises:
-        ModelError: Instead of what the libraries raise.
-    """
-    try:
-        yield
-    except ModelError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{path} cannot be loaded, it is incomplete, damaged or of another kind: "
-            f"{first[:200].rstrip('.')}. Save or copy it again."
-        ) from error
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Silences the libraries' own progress bars and notes while a model loads."""
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    levels = [library.get_verbosity() for library in libraries]
-    for library in libraries:
-        library.disable_progress_bar()
-        library.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for library, level in zip(libraries, levels, strict=True):
-            library.enable_progress_bar()
-            library.set_verbosity(level)

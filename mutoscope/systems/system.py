@@ -3,7 +3,8 @@
 import hashlib
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,8 @@ from torch import Generator, Tensor, nn
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
+from mutoscope.systems.cuts import Cuts, Decoding
+from mutoscope.systems.shelf import Shelf, put_away
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import to_bytes
 
@@ -76,9 +79,14 @@ class System(DiffusionPipeline):
     A subclass registers its components and records in its config how it was meant to be used:
     `num_frames`, `height`, `width`, `fps`, `steps`, `guidance_scale`, and `vocabulary`, the words
     it was trained on (empty where any word may be used).
+
+    Attributes:
+        paper: Which paper it is.
+        shelf: Where components lie that are in memory only while they work; None where all are.
     """
 
     paper: str
+    shelf: Shelf | None = None
 
     @property
     @abstractmethod
@@ -135,10 +143,8 @@ class System(DiffusionPipeline):
 
     def weights_hash(self) -> str:
         """Identity of all weights, in any precision that holds them exactly."""
-        components = self.components.items()
-        return weights_hash(
-            {name: each for name, each in components if isinstance(each, nn.Module)}
-        )
+        modules = {n: each for n, each in self.components.items() if isinstance(each, nn.Module)}
+        return weights_hash(modules, at_work=self.at_work)
 
     def check_prompts(self, prompt: str | Sequence[str]) -> list[str]:
         """The prompts as a list.
@@ -223,27 +229,61 @@ class System(DiffusionPipeline):
             for s in each
         ]
 
-    def pixels(self, latents: Latents) -> UInt8[np.ndarray, "B F H W 3"]:
-        """Scaled latents as frames to look at; video by video, so that memory stays small."""
-        codec = LatentCodec(self.vae)
-        with torch.inference_mode():
-            return np.concatenate([to_bytes(codec.decode(one)) for one in latents.split(1)])
+    @abstractmethod
+    def usual_cuts(self) -> Cuts:
+        """As much at once as the networks learned."""
 
-    def finish(self, latents: Latents, output_type: OutputType, fps: float) -> VideoOutput:
+    @contextmanager
+    def at_work(self, *names: str) -> Iterator[None]:
+        """Has these components in memory while the block runs, if they are kept on disk else."""
+        if self.shelf is None:
+            yield
+            return
+        modules = {name: getattr(self, name) for name in names}
+        try:
+            for name, module in modules.items():
+                self.shelf.fetch(name, module)
+            yield
+        finally:
+            for module in modules.values():
+                put_away(module)
+
+    def pixels(
+        self, latents: Latents, decoding: Decoding | None = None
+    ) -> UInt8[np.ndarray, "B F H W 3"]:
+        """Scaled latents as frames to look at; a few at a time, so that memory stays small.
+
+        Args:
+            latents: Of whole videos.
+            decoding: How many at a time, and whether in tiles; as usual if None.
+        """
+        decoding = decoding or self.usual_cuts().small
+        parts = latents.split(decoding.frames, dim=2)
+        with torch.inference_mode(), self.at_work("vae"):
+            codec = LatentCodec(self.vae)
+            videos = [to_bytes(codec.decode(part, tile=decoding.tile)) for part in parts]
+        return np.concatenate(videos, axis=1)
+
+    def finish(
+        self, latents: Latents, output_type: OutputType, fps: float, decoding: Decoding
+    ) -> VideoOutput:
         """Latents to what the caller asked for.
 
         Args:
             latents: Scaled latents of the finished videos.
             output_type: See `VideoOutput`.
             fps: Frame rate of the videos, Hz.
+            decoding: How many frames at a time, and whether in tiles.
         """
         if output_type == "latent":
             return VideoOutput(latents, fps)
         if output_type == "uint8":
-            return VideoOutput(self.pixels(latents), fps)
-        codec = LatentCodec(self.vae)
-        videos = [codec.decode(one).float() for one in latents.split(1)]
-        unit = ((torch.cat(videos) + 1) / 2).clamp(0, 1)
+            return VideoOutput(self.pixels(latents, decoding), fps)
+        parts = latents.split(decoding.frames, dim=2)
+        with self.at_work("vae"):
+            codec = LatentCodec(self.vae)
+            videos = [codec.decode(part, tile=decoding.tile).float() for part in parts]
+        unit = ((torch.cat(videos, dim=2) + 1) / 2).clamp(0, 1)
         return VideoOutput(rearrange(unit, "b c f h w -> b f c h w"), fps)
 
 

@@ -12,7 +12,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from mutoscope.errors import ModelError
 from mutoscope.nn.misfits import first_of
-from mutoscope.systems.load import as_model_error
+from mutoscope.systems.reading import as_model_error
 
 AVERAGED = "ema"
 """Where a training script keeps the averaged weights, in a file that holds more than these."""

@@ -17,7 +17,7 @@ from mutoscope.nn.misfits import first_of, misfits
 from mutoscope.nn.rope import rotary_angles
 from mutoscope.nn.temporal import TemporalAttention
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.systems.load import as_model_error
+from mutoscope.systems.reading import as_model_error
 
 # The arguments of `VideoUNet` that make it each of the three networks that LaVie's authors released
 # (github.com/Vchitect/LaVie, commit 6ce851e).

@@ -71,6 +71,7 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
         "device": "cpu",
         "dtype": "fp32",
         "lora": "",
+        "memory": "",
     }
     assert set(info["made"]) == {
         "settings", "frames_sha256", "weights", "mutoscope", "package", "versions", "machine",

@@ -7,12 +7,15 @@ from mutoscope.cli.main import app
 FROZEN = {
     "generate": (
         "prompt --model --lora --out --prompts --negative --seed --num-videos --steps --guidance "
-        "--size --num-frames --stages --still --fps --sheet --device --dtype"
+        "--size --num-frames --stages --still --fps --sheet --device --dtype --memory"
     ),
+    "plan": "--model --size --num-frames --stages --memory --device --dtype",
     "replay": "file",
     "continue": "file --out",
-    "interpolate": "file --prompt --model --out --size --seed --fps --device --dtype",
-    "upscale": ("file --prompt --model --out --size --noise-level --seed --fps --device --dtype"),
+    "interpolate": "file --prompt --model --out --size --seed --fps --device --dtype --memory",
+    "upscale": (
+        "file --prompt --model --out --size --noise-level --seed --fps --device --dtype --memory"
+    ),
     "inspect": "file",
     "personalize": "pictures --name --out --model --steps --device",
     "evaluate": "--out --model --split --prompts --seeds",

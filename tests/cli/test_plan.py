@@ -1,0 +1,97 @@
+"""`plan`, and `--memory` of the commands that draw: what is said, and that it has an effect."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mutoscope.video.files import probe
+from tests.cli.conftest import Result
+
+PROMPT = "a red star drifts left"
+Run = Callable[..., Result]
+
+
+def total(result: Result) -> list[str]:
+    """Operations, memory and seconds of the last line but one."""
+    assert result.code == 0, result.err
+    return result.out.splitlines()[-2].split()[2:]
+
+
+def test_a_plan_says_every_part_and_the_whole(run: Run, cascade_folder: Path) -> None:
+    lines = run("plan", "--model", cascade_folder, "--size", "64x96").out.splitlines()
+    assert lines[0].endswith(": 13 frames of 64x96, by way of 32x48, base,interpolate,upscale")
+    names = [re.split(r"\s{2,}", line)[0] for line in lines[2:-1]]
+    assert names == [
+        "text", "base", "interpolate", "decode", "upscale", "decode enlarged", "in all",
+    ]  # fmt: skip
+    assert re.search(r"float32, all in memory; cpu multiplies matrices at .* TFLOP/s", lines[-1])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--size", "128x192"), ("--num-frames", 40), ("--stages", "base"), ("--dtype", "bf16")],
+)
+def test_each_option_has_an_effect(
+    run: Run, cascade_folder: Path, option: tuple[str, object]
+) -> None:
+    usual = run("plan", "--model", cascade_folder, "--size", "64x96")
+    other = run("plan", "--model", cascade_folder, "--size", "64x96", *option)
+    assert total(other)[:2] != total(usual)[:2]
+
+
+def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) -> None:
+    asked = "plan", "--model", cascade_folder, "--size", "128x192", "--memory"
+    assert "all in memory" in run(*asked, "1GB").out
+    assert "each network in memory only while it works" in run(*asked, "502MB").out
+    refused = run(*asked, "400MB")
+    assert refused.code == 1
+    assert re.search(r"takes at least 50\d MB, .* Use --memory 0\.5\d?GB or more", refused.err)
+
+
+def test_a_video_made_in_little_memory_is_made_again(run: Run, cascade_folder: Path) -> None:
+    asked = "generate", PROMPT, "--model", cascade_folder, "--size", "128x192", "--out"
+    assert run(*asked, "free.mp4").code == 0
+    result = run(*asked, "cut.mp4", "--memory", "502MB")
+    assert result.code == 0
+    free, cut = (probe(Path(name)).metadata for name in ("free.mp4", "cut.mp4"))
+    assert cut["settings"]["memory"] == "502MB"
+    assert cut["frames_sha256"] != free["frames_sha256"]
+    assert cut["weights"] == free["weights"]
+    assert run("replay", "cut.mp4").code == 0
+
+
+def test_a_video_that_was_stopped_goes_on_in_little_memory(run: Run, cascade_folder: Path) -> None:
+    asked = "generate", PROMPT, "--model", cascade_folder, "--memory", "502MB", "--dtype", "fp32"
+    assert run(*asked, "--out", "whole.mp4").code == 0
+    assert run(*asked, "--out", "keys.mp4", "--stages", "base", "--size", "16x24").code == 0
+    assert run("continue", "keys.mp4").code == 0
+    whole, gone_on = (probe(Path(name)).metadata for name in ("whole.mp4", "keys-whole.mp4"))
+    assert gone_on["frames_sha256"] == whole["frames_sha256"]
+
+
+@pytest.mark.parametrize("command", ["interpolate", "upscale"])
+def test_given_videos_fit_in_little_memory_too(
+    run: Run, cascade_folder: Path, command: str
+) -> None:
+    small = "generate", PROMPT, "--model", cascade_folder, "--stages", "base", "--size", "32x48"
+    assert run(*small, "--out", "small.webp").code == 0
+    asked = command, "small.webp", "--model", cascade_folder, "--out"
+    assert run(*asked, "free.webp").code == 0
+    assert run(*asked, "cut.webp", "--memory", "502MB").code == 0
+    assert run(*asked, "none.webp", "--memory", "400MB").code == 1
+    hashes = {probe(Path(name)).metadata["weights"] for name in ("free.webp", "cut.webp")}
+    assert len(hashes) == 1
+
+
+def test_old_files_without_a_memory_figure_are_still_made_again(
+    run: Run, tiny_folder: Path
+) -> None:
+    from mutoscope.cli.making import Settings
+
+    assert run("generate", PROMPT, "--model", tiny_folder, "--out", "v.mp4").code == 0
+    record = dict(probe(Path("v.mp4")).metadata)
+    settings = dict(record["settings"])
+    del settings["memory"]
+    assert Settings.from_record(Path("v.mp4"), {"settings": settings}).memory == ""
