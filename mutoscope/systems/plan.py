@@ -195,7 +195,7 @@ def plan(
     raise RequestError(
         f"{memory_text(memory or 0)} of memory are not enough for this video: {name} takes at "
         f"least {memory_text(least)}, however the work is cut. Use --memory "
-        f"{-(-least // 10**7) / 100:g}GB or more, fewer frames, or a smaller size."
+        f"{-(-least // 10**6) / 1000:g}GB or more, fewer frames, or a smaller size."
     )
 
 
@@ -394,11 +394,12 @@ class _Works:
 
 
 def _tilings(grid: tuple[int, int], least: Sequence[float]) -> Iterator[Tiles]:
-    """Tilings of a grid with one more row or column each, down to the least height and width."""
+    """Tilings of a grid with more rows or columns each, down to the least height and width."""
     counts = [1, 1]
     while True:
         # The longer side of the tile is cut next.
-        counts[_tile(grid[1], counts[1]) >= _tile(grid[0], counts[0])] += 1
+        side = _tile(grid[1], counts[1]) >= _tile(grid[0], counts[0])
+        counts[side] += max(1, counts[side] // 2)
         height, width = (_tile(side, count) for side, count in zip(grid, counts, strict=True))
         if height < least[0] or width < least[1]:
             return

@@ -110,11 +110,11 @@ def test_the_whole_of_lavie_is_planned_without_weights() -> None:
 
 def test_less_memory_is_met_by_cutting_more(cascade_folder: Path) -> None:
     system = outline(cascade_folder)
-    asked = task(system, size=Size(128, 192))
+    asked = task(system, size=Size(64, 96))
     free = plan(system, asked, dtypes=BOTH)
     assert (free.offload, free.dtype) == (False, torch.float32)
     assert free.cuts == replace(system.usual_cuts(), stages=free.cuts.stages, small=free.cuts.small)
-    limits = [free.peak - each for each in range(1, free.peak - 500_000_000, 500_000)]
+    limits = [free.peak - each for each in range(1, free.peak - 500_000_000, 400_000)]
     seen = []
     for limit in limits:
         try:
@@ -159,7 +159,7 @@ def test_tiles_of_a_frame_are_decoded_into_nearly_the_same_frame(tiny_system: La
         assert torch.equal(codec.decode(latents, tile=40), whole)
     assert tiled.shape == whole.shape
     assert not torch.equal(tiled, whole)
-    assert (tiled - whole).abs().mean() < 0.1 * whole.std()
+    assert (tiled - whole).abs().mean() < 0.2 * whole.std()
 
 
 def test_networks_kept_on_disk_draw_the_same(cascade_folder: Path) -> None:
