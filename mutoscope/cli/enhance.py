@@ -28,7 +28,7 @@ _Seed = Annotated[int, Option(help="Of the noise.")]
 _Fps = Annotated[float | None, Option(help="Playing speed; as before by default.")]
 _Device = Annotated[str, Option(help="cpu, cuda, or auto.")]
 _Dtype = Annotated[
-    str | None, Option(help="fp32, bf16 or fp16; fp32, or with --memory the best that fits.")
+    str | None, Option(help="fp32, bf16 or fp16; fp32, or bf16 to fit in --memory of a GPU.")
 ]
 _Memory = Annotated[str | None, Option(help="What it must fit in, e.g. 12GB; see mutoscope plan.")]
 

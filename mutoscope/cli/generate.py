@@ -51,7 +51,7 @@ def generate(
     sheet: Annotated[bool, Option("--sheet", help="Also write a contact sheet.")] = False,
     device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",
     dtype: Annotated[
-        str | None, Option(help="fp32, bf16 or fp16; fp32, or with --memory the best that fits.")
+        str | None, Option(help="fp32, bf16 or fp16; fp32, or bf16 to fit in --memory of a GPU.")
     ] = None,
     memory: Annotated[
         str | None, Option(help="What it must fit in, e.g. 12GB; see mutoscope plan.")

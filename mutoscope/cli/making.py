@@ -110,18 +110,20 @@ def pick_device(device: str) -> str:
     return device
 
 
-def precisions(dtype: str | None, memory: int | None) -> list[torch.dtype]:
+def precisions(dtype: str | None, device: str, *, bounded: bool) -> list[torch.dtype]:
     """The precisions that may be used, the best first.
 
     Args:
         dtype: "fp32", "bf16" or "fp16"; None leaves the choice.
-        memory: What there is, bytes; with None the choice is fp32.
+        device: As torch names it. On a CPU the choice is fp32, as most take longer for others.
+        bounded: Whether memory is; if not, the choice is fp32.
 
     Raises:
         RequestError: Unknown precision.
     """
     if dtype is None:
-        return [torch.float32] if memory is None else [torch.float32, torch.bfloat16]
+        free = bounded and device != "cpu"
+        return [torch.float32, torch.bfloat16] if free else [torch.float32]
     if dtype not in _DTYPES:
         raise RequestError(f"dtype {dtype!r} is unknown: possible are {', '.join(_DTYPES)}.")
     return [_DTYPES[dtype]]
@@ -135,7 +137,7 @@ def open_within(
     Args:
         model: Known name or folder.
         device: As torch names it.
-        dtype: "fp32", "bf16" or "fp16"; None for the best that fits.
+        dtype: "fp32", "bf16" or "fp16"; None for the best that fits (see `precisions`).
         memory: As "12GB".
         task: What is to be made, of the model without weights.
 
@@ -147,7 +149,7 @@ def open_within(
         ModelError: See `mutoscope.load`.
     """
     limit = read_memory(memory)
-    allowed = precisions(dtype, limit)
+    allowed = precisions(dtype, device, bounded=True)
     system = outline(model)
     assert isinstance(system, LaVie)
     made = plan(system, task(system), memory=limit, dtypes=allowed)
@@ -211,7 +213,7 @@ def open_system(model: str, device: str, dtype: str, lora: str = "") -> System:
         RequestError: Unknown precision.
         ModelError: See `mutoscope.load` and `LaVie.load_lora`.
     """
-    (precision,) = precisions(dtype, None)
+    (precision,) = precisions(dtype, device, bounded=False)
     if not lora:
         return load(model, device=device, dtype=precision)
     # Whether a LoRA fits shows in the weights as they are stored.

@@ -23,7 +23,7 @@ def plan(
     memory: Annotated[str | None, Option(help="What it must fit in, e.g. 12GB.")] = None,
     device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",
     dtype: Annotated[
-        str | None, Option(help="fp32, bf16 or fp16; with --memory the best that fits.")
+        str | None, Option(help="fp32, bf16 or fp16; fp32, or bf16 to fit in --memory of a GPU.")
     ] = None,
 ) -> None:
     """Say what a video would take, and how it would be cut to fit in memory."""
@@ -35,8 +35,8 @@ def plan(
     from mutoscope.types import Size
 
     limit = None if memory is None else read_memory(memory)
-    allowed = precisions(dtype, limit)
     device = pick_device(device)
+    allowed = precisions(dtype, device, bounded=limit is not None)
     system = outline(model)
     if not isinstance(system, LaVie):
         raise RequestError(f"{model} is a {type(system).__name__}, which cannot be planned.")

@@ -57,7 +57,7 @@ class LatentCodec:
 
     def encode(self, video: Video) -> Latents:
         """Scaled latents (the posterior's mean) of pixels in [-1, 1], frame by frame."""
-        mean, _ = self.posterior(video.to(self.vae.device)).chunk(2, dim=1)
+        mean, _ = self.posterior(video.to(self.vae.device, self.vae.dtype)).chunk(2, dim=1)
         return self._unfold((mean - self.shift) * self.scale, video.shape[0])
 
     def decode(self, latents: Latents, *, tile: int | None = None) -> Video:

@@ -195,7 +195,7 @@ def plan(
     raise RequestError(
         f"{memory_text(memory or 0)} of memory are not enough for this video: {name} takes at "
         f"least {memory_text(least)}, however the work is cut. Use --memory "
-        f"{-(-least // 10**6) / 1000:g}GB or more, fewer frames, or a smaller size."
+        f"{-(-least // 10**6) / 1000:g}GB or more, fewer frames, a smaller size, or --dtype bf16."
     )
 
 
