@@ -128,15 +128,15 @@ def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:
 
 def test_memory_that_runs_out(run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch's own error for more memory than any machine has, in the middle of drawing."""
-    monkeypatch.setattr("mutoscope.cli.making.draw", lambda *_: torch.empty(2**52))
+    monkeypatch.setattr("mutoscope.cli.making.draw", lambda *_, **__: torch.empty(2**52))
     result = run("generate", "star", "--model", tiny_folder)
-    assert_one_line(result, 1, "not enough memory for this. Ask for fewer frames")
+    assert_one_line(result, 1, "not enough memory for this. Say with --memory how much")
 
 
 def test_errors_of_the_program_itself_are_not_called_a_lack_of_memory(
     run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mutoscope.cli.making.draw", lambda *_: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr("mutoscope.cli.making.draw", lambda *_, **__: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         run("generate", "star", "--model", tiny_folder)
 

@@ -118,7 +118,7 @@ def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path
 def test_a_video_that_shows_nothing_is_pointed_out(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def black(self: System, latents: torch.Tensor) -> np.ndarray:
+    def black(self: System, latents: torch.Tensor, *told: object) -> np.ndarray:
         return np.zeros((1, latents.shape[2], 16, 24, 3), np.uint8)
 
     monkeypatch.setattr(System, "pixels", black)

@@ -88,7 +88,7 @@ def test_diffusers_loads_its_layers_into_the_image_network_and_draws_the_same() 
     found = sum(".lora_" in name for name in theirs.state_dict())
     assert found == len(layers)
     drawn = theirs(sample[:, :, 0], time, text).sample
-    assert not torch.allclose(drawn, untouched, atol=1e-2)
+    assert not torch.allclose(drawn, untouched, atol=1e-3)
     torch.testing.assert_close(ours(**inputs)[:, :, 0], drawn, atol=1e-4, rtol=1e-4)
 
 
