@@ -21,8 +21,9 @@ from mutoscope.systems.lavie import BASE, INTERPOLATE, UPSCALE, LaVie
 from mutoscope.types import Size
 
 DECODE, ENLARGED = "decode", "decode enlarged"
-# What Python, torch and the other libraries occupy before a model is there: 0.42 GB were measured
-# on Linux (benchmarks/memory.py); on a GPU it is the context that the driver makes.
+# What Python, torch and the other libraries occupy on Linux before a model is there, rounded up: the
+# miniature took 509 MB where 548 were planned. On a GPU the context that the driver makes is
+# about as much.
 _PROGRAM = 500_000_000
 # What share of the rate of a matrix product the networks reach (benchmarks/memory.py).
 SHARE = 0.5
