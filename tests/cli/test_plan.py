@@ -61,6 +61,7 @@ def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) ->
     assert re.search(r"^upscale .* tiles of \d+x\d+, guidance in two calls$", tight, re.M)
 
 
+@pytest.mark.slow
 def test_a_video_made_in_little_memory_is_made_again(run: Run, cascade_folder: Path) -> None:
     asked = "generate", PROMPT, "--model", cascade_folder, "--size", "64x96", "--out"
     assert run(*asked, "free.mp4").code == 0
@@ -72,6 +73,7 @@ def test_a_video_made_in_little_memory_is_made_again(run: Run, cascade_folder: P
     assert run("replay", "cut.mp4").code == 0
 
 
+@pytest.mark.slow
 def test_a_video_that_was_stopped_goes_on_in_little_memory(run: Run, cascade_folder: Path) -> None:
     asked = "generate", PROMPT, "--model", cascade_folder, "--dtype", "fp32", "--memory", TIGHT
     assert run(*asked, "--out", "whole.mp4").code == 0
@@ -81,6 +83,7 @@ def test_a_video_that_was_stopped_goes_on_in_little_memory(run: Run, cascade_fol
     assert gone_on["frames_sha256"] == whole["frames_sha256"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["interpolate", "upscale"])
 def test_given_videos_fit_in_little_memory_too(
     run: Run, cascade_folder: Path, command: str
