@@ -21,7 +21,7 @@ from mutoscope.systems.lavie import BASE, INTERPOLATE, UPSCALE, LaVie
 from mutoscope.types import Size
 
 DECODE, ENLARGED = "decode", "decode enlarged"
-# What Python, torch and the other libraries occupy on Linux before a model is there, rounded up: the
+# What Python, torch and other libraries occupy on Linux before a model is there, rounded up: the
 # miniature took 509 MB where 548 were planned. On a GPU the context that the driver makes is
 # about as much.
 _PROGRAM = 500_000_000
