@@ -112,26 +112,14 @@ _POSSIBLE = frozenset(
 _WITHOUT_EFFECT = frozenset({"sample_size"})
 
 # What an image network's configuration may say that is not diffusers' default.
-_IMAGE = frozenset(
-    {
-        "in_channels",
-        "out_channels",
-        "down_block_types",
-        "up_block_types",
-        "block_out_channels",
-        "layers_per_block",
-        "norm_num_groups",
-        "cross_attention_dim",
-        "attention_head_dim",
-        "num_attention_heads",
-        "only_cross_attention",
-        "use_linear_projection",
-        "num_class_embeds",
-        # These two change no weight, the second only in which precision scores are taken.
-        "sample_size",
-        "upcast_attention",
-    }
-)
+_IMAGE = _NEEDED | {
+    "num_attention_heads",
+    "only_cross_attention",
+    "use_linear_projection",
+    "num_class_embeds",
+    "sample_size",
+    "upcast_attention",
+}
 _IMAGE_BLOCKS = ("CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnUpBlock2D", "UpBlock2D")
 
 
