@@ -23,7 +23,7 @@ from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.diffusion.times import UniformTimes
 from mutoscope.encoding.codec import LatentCodec, Reconstruction, measure_scale
-from mutoscope.nn.temporal import inflate, is_temporal, tells_numbers
+from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import (
     FPS,
@@ -160,6 +160,7 @@ class DenoiserTask:
             with captions that say all: the simpler source that a curriculum begins with. Nobody
             chooses among one's own videos.
         frame_numbers: Whether the video U-Net is told the numbers of frames; see `VideoUNet`.
+        clip_attention: At which levels all places of a clip attend to each other; see `VideoUNet`.
         trained: "all", as LaVie does, or "temporal": the layers that the image model lacks.
         batch_size: Stills, or clips, a batch.
         seed: Of the order of the data.
@@ -182,6 +183,7 @@ class DenoiserTask:
     stride: int = field(default=1, metadata=WITHOUT_SAYING)
     directed: bool = field(default=False, metadata=WITHOUT_SAYING)
     frame_numbers: bool = field(default=False, metadata=WITHOUT_SAYING)
+    clip_attention: tuple[bool, ...] | None = field(default=None, metadata=WITHOUT_SAYING)
     trained: Literal["all", "temporal"] = "all"
     batch_size: int = 32
     seed: int = 4
@@ -200,6 +202,7 @@ class DenoiserTask:
             norm_num_groups=16,
             temporal=temporal,
             frame_numbers=NUM_FRAMES if self.frame_numbers else None,
+            clip_attention=self.clip_attention or False,
         )
         network.to(memory_format=torch.channels_last)
         return network
@@ -215,7 +218,7 @@ class DenoiserTask:
         )
         start = start_of(parents)
         if start is not None:
-            begin_from(load_unet(start), network)
+            self.begin(load_unet(start), network)
         if temporal:
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(self.trained == "all" or is_temporal(name))
@@ -242,6 +245,10 @@ class DenoiserTask:
             evaluate=samples,
             export=self.export,
         )
+
+    def begin(self, start: VideoUNet, network: VideoUNet) -> None:
+        """Gives the network its first weights from those of the run before."""
+        begin_from(start, network)
 
     def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
         """Saves the U-Net as `folder/base` and its noise law as `folder/scheduler`."""
@@ -312,10 +319,10 @@ def directed_clips(clips: LatentCache, source: WorldSource) -> ChosenClips:
 def begin_from(start: VideoUNet, network: VideoUNet) -> None:
     """Gives `network` the weights of `start`, inflated if that is an image model.
 
-    If `network` is told the numbers of frames and `start` is not, it starts as if it were not.
+    Layers over time that `start` lacks start as the identity.
     """
     if start.config["temporal"] == network.config["temporal"]:
-        new = {name: each for name, each in network.state_dict().items() if tells_numbers(name)}
-        network.load_state_dict(new | start.state_dict())
+        own = {name: each for name, each in network.state_dict().items() if is_temporal(name)}
+        network.load_state_dict(own | start.state_dict())
     else:
         inflate(start.state_dict(), network)

@@ -250,6 +250,7 @@ CHANGES = [
     ({}, {"self_attention": "sparse-causal"}),
     ({}, {"temporal_attention": "after"}),
     ({}, {"relative_position_bias": True}),
+    ({}, {"clip_attention": (True, False)}),
     ({"rotary_dim": 0}, {"relative_position_bias": True}),
     ({}, {"temporal_convolutions": True}),
     ({"temporal_convolutions": True}, {"temporal_groups": 2}),

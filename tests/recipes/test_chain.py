@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mutoscope.errors import RequestError
-from mutoscope.nn.temporal import tells_numbers
+from mutoscope.nn.temporal import TemporalAttention, is_temporal
 from mutoscope.recipes import claims, mini
 from mutoscope.recipes.again import again
 from mutoscope.recipes.interpolation import InterpolationTask
@@ -56,102 +56,29 @@ def small(recipe: Recipe, task: object, parents: Mapping[str, Recipe]) -> Recipe
 
 def small_chain() -> dict[str, Recipe]:
     recipes: dict[str, Recipe] = {}
+    text = TextTask(
+        width=32, layers=1, captions=200, clips=8, stills=8, batch_size=4, samples=4, probes=64
+    )
+    image = DenoiserTask(widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2)
+    video = replace(image, clips=3)
+    told = replace(video, frame_numbers=True)
     small_tasks = {
         "autoencoder": AutoencoderTask(batch_size=2, samples=2),
         "oracle": OracleTask(widths=(8, 16, 32), batch_size=2, samples=2),
-        "text": TextTask(
-            width=32,
-            layers=1,
-            captions=200,
-            clips=8,
-            stills=8,
-            batch_size=4,
-            samples=4,
-            probes=64,
+        "text": text,
+        "words": text,
+        "image": image,
+        "pieces": replace(image, thing_weight=5.0, piece=8),
+        "joint": video,
+        "even": video,
+        "sparse": replace(video, thing_weight=3.0, stride=2),
+        "lavie": video,
+        "directed": replace(
+            told, clips=6, images_per_clip=0, stride=4, lowest_time=900.0, directed=True
         ),
-        "words": TextTask(
-            width=32,
-            layers=1,
-            captions=200,
-            clips=8,
-            stills=8,
-            batch_size=4,
-            samples=4,
-            probes=64,
-        ),
-        "image": DenoiserTask(
-            widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2
-        ),
-        "pieces": DenoiserTask(
-            widths=(16, 32, 32),
-            heads=(1, 1, 1),
-            images=6,
-            batch_size=2,
-            samples=2,
-            thing_weight=5.0,
-            piece=8,
-        ),
-        "joint": DenoiserTask(
-            widths=(16, 32, 32), heads=(1, 1, 1), images=6, clips=3, batch_size=2, samples=2
-        ),
-        "even": DenoiserTask(
-            widths=(16, 32, 32),
-            heads=(1, 1, 1),
-            images=6,
-            clips=3,
-            batch_size=2,
-            samples=2,
-        ),
-        "sparse": DenoiserTask(
-            widths=(16, 32, 32),
-            heads=(1, 1, 1),
-            images=6,
-            clips=3,
-            batch_size=2,
-            samples=2,
-            thing_weight=3.0,
-            stride=2,
-        ),
-        "lavie": DenoiserTask(
-            widths=(16, 32, 32),
-            heads=(1, 1, 1),
-            images=6,
-            clips=3,
-            batch_size=2,
-            samples=2,
-        ),
-        "directed": DenoiserTask(
-            widths=(16, 32, 32),
-            heads=(1, 1, 1),
-            images=6,
-            clips=6,
-            images_per_clip=0,
-            batch_size=2,
-            samples=2,
-            stride=4,
-            lowest_time=900.0,
-            directed=True,
-            frame_numbers=True,
-        ),
-        "placed": DenoiserTask(
-            widths=(16, 32, 32),
-            heads=(1, 1, 1),
-            images=6,
-            clips=3,
-            batch_size=2,
-            samples=2,
-            stride=4,
-            frame_numbers=True,
-        ),
-        "base": DenoiserTask(
-            widths=(16, 32, 32),
-            heads=(1, 1, 1),
-            images=6,
-            clips=3,
-            batch_size=2,
-            samples=2,
-            frame_numbers=True,
-        ),
+        "placed": replace(told, stride=4),
+        "base": told,
+        "video": replace(told, stride=2, thing_weight=2.0, clip_attention=(False, True, True)),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
@@ -198,7 +125,7 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
         assert provenance.steps == 2
         assert len(provenance.first_losses) == 2
         assert list((runs / name / "samples").iterdir())
-    assert (runs / "base" / "samples" / "step_00000002" / "test.png").is_file()
+    assert (runs / "video" / "samples" / "step_00000002" / "test.png").is_file()
     assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
     for last in ("interpolation", "super_resolution"):
@@ -206,7 +133,7 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
-    for recipe in small_chain()["base"].chain():
+    for recipe in small_chain()["video"].chain():
         assert again(recipe, runs, steps=2) < 1e-5
 
 
@@ -271,7 +198,7 @@ def test_a_model_that_is_told_numbers_starts_as_the_one_that_is_not(runs: Path) 
     with torch.inference_mode():
         told = [each(noisy, torch.tensor([900.0]), text) for each in (start, network.eval())]
     assert torch.equal(*told)
-    new = [name for name, _ in network.named_parameters() if tells_numbers(name)]
+    new = network.state_dict().keys() - start.state_dict().keys()
     assert new
     assert all(network.get_parameter(name).requires_grad for name in new)
 
@@ -317,10 +244,10 @@ def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
 
 def test_the_interpolation_starts_from_the_video_model_and_sees_windows(runs: Path) -> None:
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "base")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "video")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     weights = run.objective.modules()["network"].state_dict()
-    base = load_file(runs / "base" / "model" / "base" / "diffusion_pytorch_model.safetensors")
+    base = load_file(runs / "video" / "model" / "base" / "diffusion_pytorch_model.safetensors")
     assert weights.keys() == base.keys()
     channels = base["conv_in.weight"].shape[1]
     assert not weights["conv_in.weight"][:, channels:].any()
@@ -375,7 +302,7 @@ def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:
     write_video(videos / "one.mp4", clip, 32.0, {})
     (videos / "one.txt").write_text("something that moves")
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "base")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "video")}
     run = task.prepare(parents, videos, "cpu", tmp_path / "work")
     batch = run.batches(0)
     assert batch.latents is not None
@@ -393,17 +320,23 @@ def test_arms_of_the_forgetting_experiment_differ_as_they_say(
     runs: Path, arm: claims.Arm, images: int
 ) -> None:
     full = claims.forgetting(arm, 0).task
-    assert isinstance(full, DenoiserTask)
-    tiny = small_chain()["lavie"].task
-    assert isinstance(tiny, DenoiserTask)
-    task = replace(tiny, images_per_clip=full.images_per_clip, trained=full.trained)
-    parents = {name: runs / name / "model" for name in ("autoencoder", "text", "image")}
+    assert isinstance(full, claims.InflationTask)
+    small = {"widths": (16, 32, 32), "heads": (1, 1, 1), "images": 6, "clips": 3, "batch_size": 2}
+    task = replace(full, **small)
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "video")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     batch = run.batches(0)
     assert (batch.image_latents is None) == (images == 0)
     network = run.objective.modules()["network"]
     frozen = [name for name, weight in network.named_parameters() if not weight.requires_grad]
     assert bool(frozen) == (arm == "temporal-only")
+    # It starts as the image model inside the video model, whose own layers over time are gone.
+    video = load_unet(parents["video"]).state_dict()
+    for name, weight in network.state_dict().items():
+        assert is_temporal(name) or torch.equal(weight, video[name])
+    attention = [m for m in network.modules() if isinstance(m, TemporalAttention)]
+    assert attention
+    assert not any(layer.to_out[0].weight.any() for layer in attention)
 
 
 def test_image_only_scenes_have_one_new_concept_each() -> None:
@@ -431,7 +364,7 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         "autoencoder",
         "words",
         "oracle",
-        "base",
+        "video",
         "interpolation",
         "autoencoder4",
         "super_resolution",
@@ -453,12 +386,12 @@ def test_shipped_models_unpack_as_finished_runs(
     ship(runs, tmp_path / "mini")
     shutil.rmtree(tmp_path / "mini" / "lavie" / "interpolator")  # what has yet to be made
     unpack(tmp_path / "mini", tmp_path / "runs")
-    names = ("autoencoder", "words", "base")
+    names = ("autoencoder", "words", "video")
     parents = {name: tmp_path / "runs" / name / "model" for name in names}
     before = {name: file_hashes(folder) for name, folder in parents.items()}
     train(recipes["interpolation"], tmp_path / "runs")
     assert {name: file_hashes(folder) for name, folder in parents.items()} == before
-    assert not (tmp_path / "runs" / "base" / "checkpoints").exists()
+    assert not (tmp_path / "runs" / "video" / "checkpoints").exists()
     last = read_provenance(tmp_path / "runs" / "interpolation" / "model")
     assert last.parents["words"] == Ancestor(recipes["words"].hash(), 2)
     with pytest.raises(RequestError, match="exists already"):
