@@ -45,7 +45,6 @@ def check_levels(
     attention_levels: Sequence[bool],
     heads: Sequence[int],
     only_cross_attention: Sequence[bool],
-    clip_attention: Sequence[bool],
     layers_per_block: int,
     groups: int,
 ) -> None:
@@ -58,7 +57,6 @@ def check_levels(
         "attention_levels": attention_levels,
         "num_attention_heads": heads,
         "only_cross_attention": only_cross_attention,
-        "clip_attention": clip_attention,
     }
     for name, entries in lists.items():
         if not widths or len(entries) != len(widths):

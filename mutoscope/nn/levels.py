@@ -22,7 +22,6 @@ class LevelConfig:
     attends: bool
     num_heads: int
     only_cross_attention: bool = False
-    clip_attention: bool = False
 
 
 class Level(nn.Module):
@@ -53,7 +52,6 @@ class Level(nn.Module):
                 config,
                 num_heads=level.num_heads,
                 only_cross_attention=level.only_cross_attention,
-                clip_attention=level.clip_attention,
             )
             for _ in range(num_transformers)
         )

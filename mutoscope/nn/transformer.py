@@ -8,7 +8,7 @@ from mutoscope.nn.attention import FoldedText, SpaceAttention, SparseCausalAtten
 from mutoscope.nn.blocks import BlockConfig, GroupNorm, zeroed
 from mutoscope.nn.fold import Fold
 from mutoscope.nn.placing import PlaceCode
-from mutoscope.nn.temporal import ClipAttention, TemporalAttention
+from mutoscope.nn.temporal import TemporalAttention
 from mutoscope.nn.temporal_conv import TemporalResnetBlock
 
 
@@ -47,20 +47,13 @@ class TransformerBlock(nn.Module):
 
     With `only_cross_attention` the text is attended to twice, and space not at all. Time attention
     comes before or after the feed-forward, and is between the frames of clips of at least two
-    frames. Single images pass it by, and so does a clip of one frame: it is an image. With
-    `clip_attention` it is followed by attention among all places of all frames.
+    frames. Single images pass it by, and so does a clip of one frame: it is an image.
 
     Source: LaVie (arXiv 2309.15103) §4.1 and, for images, §4.2.
     """
 
     def __init__(
-        self,
-        width: int,
-        config: BlockConfig,
-        *,
-        num_heads: int,
-        only_cross_attention: bool,
-        clip_attention: bool,
+        self, width: int, config: BlockConfig, *, num_heads: int, only_cross_attention: bool
     ) -> None:
         super().__init__()
         self.temporal = config.temporal
@@ -75,20 +68,15 @@ class TransformerBlock(nn.Module):
             self.attn1 = SpaceAttention(width, num_heads=num_heads)
         self.norm2 = nn.LayerNorm(width)
         self.attn2 = TextAttention(width, num_heads=num_heads, context_width=config.text_width)
-        self.clip_attention = config.temporal and clip_attention
         if config.temporal:
             head_width = width // num_heads
-            rotary_dim = head_width if config.rotary_dim is None else config.rotary_dim
             self.norm_temp = nn.LayerNorm(width)
             self.attn_temp = TemporalAttention(
                 width,
                 num_heads=num_heads,
-                rotary_dim=rotary_dim,
+                rotary_dim=head_width if config.rotary_dim is None else config.rotary_dim,
                 relative_position_bias=config.relative_position_bias,
             )
-        if self.clip_attention:
-            self.norm_clip = nn.LayerNorm(width)
-            self.attn_clip = ClipAttention(width, num_heads=num_heads, rotary_dim=rotary_dim)
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width)
 
@@ -117,10 +105,6 @@ class TransformerBlock(nn.Module):
         clips = clips + self.attn_temp(
             self.norm_temp(clips), num_clips=fold.clips, stride=fold.stride
         )
-        if self.clip_attention:
-            clips = clips + self.attn_clip(
-                self.norm_clip(clips), num_clips=fold.clips, stride=fold.stride
-            )
         return fold.join([clips, images])
 
 
@@ -133,13 +117,7 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        config: BlockConfig,
-        *,
-        num_heads: int,
-        only_cross_attention: bool,
-        clip_attention: bool,
+        self, channels: int, config: BlockConfig, *, num_heads: int, only_cross_attention: bool
     ) -> None:
         super().__init__()
         self.conv_temp = (
@@ -150,11 +128,7 @@ class Transformer(nn.Module):
         self.norm = GroupNorm(config.groups, channels, eps=1e-6, over="frame")
         self.proj_in = projection(channels, linear=config.linear_projection)
         block = TransformerBlock(
-            channels,
-            config,
-            num_heads=num_heads,
-            only_cross_attention=only_cross_attention,
-            clip_attention=clip_attention,
+            channels, config, num_heads=num_heads, only_cross_attention=only_cross_attention
         )
         self.transformer_blocks = nn.ModuleList([block])
         self.place_code = (

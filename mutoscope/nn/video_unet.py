@@ -75,8 +75,6 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         temporal_attention: Whether attention over time comes "before" or "after" the feed-forward.
         relative_position_bias: Whether scores of time attention have a learned bias for each
             distance between frames, beside RoPE.
-        clip_attention: Whether attention over time is followed by attention among all places of all
-            frames, at all levels or at each; the middle is as the lowest. See `ClipAttention`.
         temporal_convolutions: Whether convolutions over time precede every transformer and follow
             every level and the middle (super-resolution).
         temporal_groups: Groups of the group normalisations of those; None for `norm_num_groups`.
@@ -112,7 +110,6 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         num_noise_levels: int | None = None,
         temporal_attention: BesideFeedForward = "before",
         relative_position_bias: bool = False,
-        clip_attention: bool | Sequence[bool] = False,
         temporal_convolutions: bool = False,
         temporal_groups: int | None = None,
         frame_numbers: int | None = None,
@@ -121,10 +118,7 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         widths = tuple(block_out_channels)
         heads = per_level(num_attention_heads, len(widths))
         only_text = per_level(only_cross_attention, len(widths))
-        of_clips = per_level(clip_attention, len(widths))
-        check_levels(
-            widths, attention_levels, heads, only_text, of_clips, layers_per_block, norm_num_groups
-        )
+        check_levels(widths, attention_levels, heads, only_text, layers_per_block, norm_num_groups)
         check_words(
             {
                 "group_norm_over": group_norm_over,
@@ -160,7 +154,7 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         )
         levels = [
             LevelConfig(*level)
-            for level in zip(widths, attention_levels, heads, only_text, of_clips, strict=True)
+            for level in zip(widths, attention_levels, heads, only_text, strict=True)
         ]
         self._build(levels, config, in_channels, out_channels, layers_per_block, num_noise_levels)
 

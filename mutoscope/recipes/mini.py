@@ -226,10 +226,7 @@ def base() -> Recipe:
 
 
 def video() -> Recipe:
-    """LaVie's base model: that with attention among all places of a clip on the coarser levels.
-
-    Whole clips, and every other frame of twice as many, take turns.
-    """
+    """LaVie's base model: whole clips, and every other frame of more, take turns to the end."""
     task = DenoiserTask(
         clips=16_000,
         batch_size=8,
@@ -237,7 +234,6 @@ def video() -> Recipe:
         thing_weight=2.0,
         stride=2,
         frame_numbers=True,
-        clip_attention=(False, True, True),
         seed=65,
         samples=8,
     )

@@ -160,7 +160,6 @@ class DenoiserTask:
             with captions that say all: the simpler source that a curriculum begins with. Nobody
             chooses among one's own videos.
         frame_numbers: Whether the video U-Net is told the numbers of frames; see `VideoUNet`.
-        clip_attention: At which levels all places of a clip attend to each other; see `VideoUNet`.
         trained: "all", as LaVie does, or "temporal": the layers that the image model lacks.
         batch_size: Stills, or clips, a batch.
         seed: Of the order of the data.
@@ -183,7 +182,6 @@ class DenoiserTask:
     stride: int = field(default=1, metadata=WITHOUT_SAYING)
     directed: bool = field(default=False, metadata=WITHOUT_SAYING)
     frame_numbers: bool = field(default=False, metadata=WITHOUT_SAYING)
-    clip_attention: tuple[bool, ...] | None = field(default=None, metadata=WITHOUT_SAYING)
     trained: Literal["all", "temporal"] = "all"
     batch_size: int = 32
     seed: int = 4
@@ -202,7 +200,6 @@ class DenoiserTask:
             norm_num_groups=16,
             temporal=temporal,
             frame_numbers=NUM_FRAMES if self.frame_numbers else None,
-            clip_attention=self.clip_attention or False,
         )
         network.to(memory_format=torch.channels_last)
         return network

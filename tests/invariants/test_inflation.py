@@ -15,7 +15,7 @@ FRAMES, IMAGES = 4, 2
 KINDS: dict[str, dict[str, object]] = {
     "plain": {},
     "base": {"rotary_dim": 2, "relative_position_bias": True},
-    "numbered": {"frame_numbers": 4, "clip_attention": (False, True)},
+    "numbered": {"frame_numbers": 4},
     "interpolation": {
         "self_attention": "sparse-causal",
         "temporal_attention": "after",
@@ -117,7 +117,6 @@ def test_where_frames_look_at_each_other_only_the_first_starts_as_a_picture() ->
         ("upscaler", "temporal_module.proj_out"),
         ("numbered", "frame_scale"),
         ("numbered", "place_code"),
-        ("numbered", "attn_clip.to_out.0"),
     ],
 )
 @torch.no_grad()

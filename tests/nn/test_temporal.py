@@ -4,15 +4,10 @@ import pytest
 import torch
 
 from mutoscope.errors import ModelError
-from mutoscope.nn.temporal import ClipAttention, TemporalAttention, inflate, is_temporal
+from mutoscope.nn.temporal import TemporalAttention, inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 
-EVERYTHING = {
-    "relative_position_bias": True,
-    "temporal_convolutions": True,
-    "clip_attention": True,
-    "frame_numbers": 4,
-}
+EVERYTHING = {"relative_position_bias": True, "temporal_convolutions": True}
 
 
 def network(*, temporal: bool, width: int = 8, **arguments: object) -> VideoUNet:
@@ -41,42 +36,11 @@ def test_the_time_layers_are_what_a_video_network_has_and_an_image_network_lacks
     assert not is_temporal("blocks.0.my_attn_temp_like.weight")
 
 
-@pytest.mark.parametrize("kind", [TemporalAttention, ClipAttention])
-def test_a_time_layer_starts_as_zero_whatever_it_is_given(kind) -> None:
-    layer = kind(8, num_heads=2, rotary_dim=4)
+def test_a_time_layer_starts_as_zero_whatever_it_is_given() -> None:
+    layer = TemporalAttention(8, num_heads=2, rotary_dim=4)
     tokens = torch.randn(6, 3, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(layer(tokens, num_clips=2), torch.zeros(6, 3, 8))
     assert layer.to_q.weight.abs().sum() > 0
-
-
-@pytest.mark.parametrize(
-    ("kind", "other_places"), [(TemporalAttention, False), (ClipAttention, True)]
-)
-@torch.no_grad()
-def test_what_a_place_sees_of_other_frames(kind, other_places: bool) -> None:
-    layer, draw = kind(8, num_heads=2, rotary_dim=4), torch.Generator().manual_seed(0)
-    for weight in layer.parameters():
-        weight.normal_(std=0.3, generator=draw)
-    clips, frames, places = 2, 3, 4
-    tokens = torch.randn(clips * frames, places, 8, generator=draw)
-    before = layer(tokens, num_clips=clips)
-    tokens[1, 2] += 1  # frame 1, place 2 of the first clip
-    moved = (layer(tokens, num_clips=clips) - before).abs().amax(-1) > 1e-6
-    assert moved[:frames, 2].all()
-    assert (moved[:frames, [0, 1, 3]] == other_places).all()
-    assert not moved[frames:].any()  # another clip
-
-
-@torch.no_grad()
-def test_attention_among_all_places_is_told_how_far_frames_are_apart() -> None:
-    layer, draw = ClipAttention(8, num_heads=2, rotary_dim=4), torch.Generator().manual_seed(0)
-    for weight in layer.parameters():
-        weight.normal_(std=0.3, generator=draw)
-    tokens = torch.randn(6, 4, 8, generator=draw)
-    near, far = (layer(tokens, num_clips=2, stride=stride) for stride in (1, 2))
-    assert (near - far).abs().mean() > 1e-3
-    layer.rotary_dim = 0
-    assert torch.equal(*(layer(tokens, num_clips=2, stride=stride) for stride in (1, 2)))
 
 
 @pytest.mark.parametrize(

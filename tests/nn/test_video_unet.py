@@ -250,7 +250,6 @@ CHANGES = [
     ({}, {"self_attention": "sparse-causal"}),
     ({}, {"temporal_attention": "after"}),
     ({}, {"relative_position_bias": True}),
-    ({}, {"clip_attention": (True, False)}),
     ({"rotary_dim": 0}, {"relative_position_bias": True}),
     ({}, {"temporal_convolutions": True}),
     ({"temporal_convolutions": True}, {"temporal_groups": 2}),

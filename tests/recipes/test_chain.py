@@ -78,7 +78,7 @@ def small_chain() -> dict[str, Recipe]:
         ),
         "placed": replace(told, stride=4),
         "base": told,
-        "video": replace(told, stride=2, thing_weight=2.0, clip_attention=(False, True, True)),
+        "video": replace(told, stride=2, thing_weight=2.0),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
@@ -197,7 +197,7 @@ def test_a_model_that_is_told_numbers_starts_as_the_one_that_is_not(runs: Path) 
     text = torch.randn(1, 5, start.config["cross_attention_dim"], generator=draw)
     with torch.inference_mode():
         told = [each(noisy, torch.tensor([900.0]), text) for each in (start, network.eval())]
-    assert torch.equal(*told)
+    torch.testing.assert_close(*told, atol=1e-6, rtol=0)  # some processors round otherwise
     new = network.state_dict().keys() - start.state_dict().keys()
     assert new
     assert all(network.get_parameter(name).requires_grad for name in new)
