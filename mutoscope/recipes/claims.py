@@ -9,9 +9,9 @@ alone forgets what it knew from images; tuned on images and clips jointly it doe
   whole network, clips only), `temporal-only` (the new layers, clips only), `joint` (the whole
   network, each clip with four stills). Three seeds of data order and noise each.
 * Metric: the oracle's accuracy on concepts that occur in training stills and never in training
-  clips, two shapes and three styles. 100 prompts as stills and the first 24 of them as clips per
+  clips, two shapes and three styles. 100 prompts as stills and the first 16 of them as clips per
   run, the first of their kind, none picked; 95 % intervals over prompts. Beside it what tuning is
-  for: the error of the prediction on 24 test clips at times 500, 700 and 900.
+  for: the error of the prediction on 16 test clips at times 500, 700 and 900.
 * Before: the image model on stills, and the inflated network on clips at step 0.
 * Verdict, on the mean of image-only shapes and styles in stills, seeds pooled: "forgets" when the
   upper end of an arm's interval lies below the lower end of the image model's; the claim holds if
@@ -55,7 +55,7 @@ ARMS: tuple[Arm, ...] = ("video-only", "temporal-only", "joint")
 SEEDS = (0, 1, 2)
 STILLS = 100
 STEPS = 200
-CLIPS = 24
+CLIPS = 16
 TIMES = (500.0, 700.0, 900.0)
 
 
