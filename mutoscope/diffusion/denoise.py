@@ -89,22 +89,19 @@ def denoise(
         extra["generator"] = list(generator)
     with torch.inference_mode():
         solver.set_timesteps(steps, device=noise.device)
-        rule: Guidance | None = None
+        branches = guidance.branches(condition)
+        calls = branches if apart or len(branches) == 1 else [branches[0].stack(branches)]
         # Flow schedulers work on a sample of unit scale and have neither of these two members.
         rescale = getattr(solver, "scale_model_input", lambda sample, _: sample)
         latents = noise * getattr(solver, "init_noise_sigma", 1.0)
         total = len(solver.timesteps)
         for done, now in enumerate(solver.timesteps, start=1):
-            if (rule_now := guidance.at(float(now))) != rule:
-                rule = rule_now
-                branches = rule.branches(condition)
-                calls = branches if apart or len(branches) == 1 else [branches[0].stack(branches)]
             seen = pinned(rescale(latents, now), condition)
             seen = seen.repeat(len(branches) // len(calls), 1, 1, 1, 1)
             time = now.to(torch.float32).expand(len(seen))
             answers = torch.cat([predict(seen, time, told) for told in calls])
             predictions = answers.chunk(len(branches))
-            prediction = rule.combine(predictions, condition)
+            prediction = guidance.combine(predictions, condition)
             (latents, *_) = solver.step(prediction, now, latents, **extra)
             latents = pinned(latents, condition)
             if on_step is not None:

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from mutoscope.errors import RequestError
 from mutoscope.types import Latents
 
-PARTS = ("text", "frames", "time")
+PARTS = ("text", "frames")
 """What `without` and `drop` can leave out, besides companions."""
 
 
@@ -30,8 +30,6 @@ class Condition:
         frame_mask: True where a frame is known; only these are ever read from `frames`.
         frame_stride: How many frames lie from one frame of the sample to the next.
         first_frame: Number of the sample's first frame in its clip.
-        skip_time: True where layers over time are to be skipped, so that each frame of the sample
-            is predicted as a picture of its own; None where none are.
         noise_level: How noisy the small video beside is, for networks that enlarge; 0 is clean.
         beside: Companions by name, scaled latents that a stage lays beside the noisy ones on the
             channel axis: the key frames between which it fills in, a small video to enlarge. Each
@@ -51,7 +49,6 @@ class Condition:
     noise_level: Int[Tensor, "B"] | None = None
     frame_stride: int = 1
     first_frame: int = 0
-    skip_time: Bool[Tensor, "B"] | None = None
     beside: Mapping[str, Float[Tensor, "B _ _ _ _"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,8 +91,7 @@ class Condition:
 
         Args:
             names: "text" leaves the null text in its place; "frames" makes every frame unknown;
-                "time" makes each frame a picture of its own; a companion's name leaves zeros in its
-                place.
+                a companion's name leaves zeros in its place.
 
         Raises:
             RequestError: A name is none of these.
@@ -127,12 +123,6 @@ class Condition:
             draws = torch.rand(shape, generator=generator, device=generator.device)
             where[name] = draws < probability
         return self._dropped(where)
-
-    def rows(self, where: Bool[Tensor, "B"]) -> "Condition":
-        """The condition of those samples alone where the flag is True."""
-        parts: dict[str, Any] = {name: each[where] for name, each in self._tensors().items()}
-        parts["beside"] = {name: each[where] for name, each in self.beside.items()}
-        return replace(self, **parts)
 
     @classmethod
     def stack(cls, parts: Sequence["Condition"]) -> "Condition":
@@ -174,13 +164,6 @@ class Condition:
         frames = [part.frames for part in parts if part.frames is not None]
         masks = [part.frame_mask for part in parts if part.frame_mask is not None]
         levels = [part.noise_level for part in parts if part.noise_level is not None]
-        skips = [
-            torch.zeros(part.batch_size, dtype=torch.bool, device=part.text.device)
-            if part.skip_time is None
-            else part.skip_time
-            for part in parts
-        ]
-        skipped = any(part.skip_time is not None for part in parts)
         return cls(
             text=text,
             text_mask=text_mask,
@@ -189,7 +172,6 @@ class Condition:
             frames=torch.cat(frames) if frames else None,
             frame_mask=torch.cat(masks) if masks else None,
             noise_level=torch.cat(levels) if levels else None,
-            skip_time=torch.cat(skips) if skipped else None,
             frame_stride=stride,
             first_frame=first,
             beside={name: torch.cat([part.beside[name] for part in parts]) for name in names[0]},
@@ -215,10 +197,6 @@ class Condition:
                 text=torch.where(gone[..., None], null_text, text),
                 text_mask=torch.where(gone, null_mask, text_mask),
             )
-        if "time" in where:
-            skipped = where["time"].to(self.text.device).expand(self.batch_size)
-            before = torch.zeros_like(skipped) if self.skip_time is None else self.skip_time
-            dropped = replace(dropped, skip_time=before | skipped)
         if "frames" in where and self.frame_mask is not None:
             # The tensor stays, so that all branches of guidance stack; nothing reads it unmasked.
             kept = ~where["frames"].to(self.frame_mask.device)[..., None]

@@ -130,7 +130,6 @@ def circumstances(system: System) -> dict[str, object]:
         "weights": system.weights_hash(),
         "steps": system.config.steps,
         "guidance_scale": system.config.guidance_scale,
-        "skip_guidance_scale": system.config.get("skip_guidance_scale", 0.0),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {"mutoscope": __version__, "torch": torch.__version__},

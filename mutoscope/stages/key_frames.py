@@ -74,36 +74,6 @@ class KeyFrames(TextStage):
             first_frame=batch.first_frame,
         )
 
-    def predict(self, noisy: Latents, time: Times, condition: Condition) -> Latents:
-        """One call of the network; one more for samples whose layers over time are to be skipped.
-
-        Their frames are told the prompt one by one, as single images are.
-        """
-        skip = condition.skip_time
-        if skip is None or not skip.any():
-            return super().predict(noisy, time, condition)
-        told = condition.rows(skip)
-        frames = noisy.shape[2]
-        pictures = Condition(
-            text=told.text.repeat_interleave(frames, dim=0),
-            text_mask=told.text_mask.repeat_interleave(frames, dim=0),
-            null_text=told.null_text.repeat_interleave(frames, dim=0),
-            null_mask=told.null_mask.repeat_interleave(frames, dim=0),
-        )
-        alone = super().predict(
-            rearrange(noisy[skip], "B C F H W -> (B F) C 1 H W"),
-            time[skip].repeat_interleave(frames),
-            pictures,
-        )
-        prediction = alone.new_empty((len(skip), alone.shape[1], *noisy.shape[2:]))
-        prediction[skip] = rearrange(alone, "(B F) C 1 H W -> B C F H W", F=frames)
-        if not skip.all():
-            others = ~skip
-            prediction[others] = super().predict(
-                noisy[others], time[others], condition.rows(others)
-            )
-        return prediction
-
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         joint = condition.text.ndim == 4
         num_images = condition.text.shape[1] - 1 if joint else 0

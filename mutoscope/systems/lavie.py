@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.diffusion.denoise import OnStep
-from mutoscope.diffusion.guidance import Guidance, SkipGuidance, TextGuidance
+from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import process_from
 from mutoscope.diffusion.tiles import Tiles
 from mutoscope.encoding.codec import LatentCodec
@@ -69,9 +69,6 @@ class LaVie(System):
         fps: Frame rate of the key frames in training, Hz.
         steps: Sampling steps that suit the base.
         guidance_scale: Strength of guidance that suits the base.
-        skip_guidance_scale: How far the base is led away from what it says of each frame alone, in
-            much noise; 0 is not at all. See `SkipGuidance`.
-        skip_guidance_lowest_time: The least noisy time at which it is.
         factor: Frames from one key frame to the next, in the interpolated video.
         interpolation_steps: Sampling steps that suit the interpolator.
         interpolation_guidance_scale: Strength of guidance that suits it.
@@ -136,8 +133,6 @@ class LaVie(System):
         fps: float = 8.0,
         steps: int = 50,
         guidance_scale: float = 7.5,
-        skip_guidance_scale: float = 0.0,
-        skip_guidance_lowest_time: float = 500.0,
         factor: int = 4,
         interpolation_steps: int = 50,
         interpolation_guidance_scale: float = 4.0,
@@ -176,8 +171,6 @@ class LaVie(System):
             fps=fps,
             steps=steps,
             guidance_scale=guidance_scale,
-            skip_guidance_scale=skip_guidance_scale,
-            skip_guidance_lowest_time=skip_guidance_lowest_time,
             factor=factor,
             interpolation_steps=interpolation_steps,
             interpolation_guidance_scale=interpolation_guidance_scale,
@@ -214,15 +207,6 @@ class LaVie(System):
             return fps
         smooth: float | None = self.config.smooth_fps
         return self.config.factor * fps if smooth is None else smooth
-
-    def base_guidance(self, scale: float, num_keys: int) -> Guidance:
-        """How the base is guided when it draws so many key frames; a still is on its own anyway."""
-        text = TextGuidance(scale)
-        if self.config.skip_guidance_scale == 0 or num_keys == 1:
-            return text
-        return SkipGuidance(
-            text, self.config.skip_guidance_scale, self.config.skip_guidance_lowest_time
-        )
 
     def enlargement(self, stages: Sequence[str]) -> int:
         """How many times as high and wide as the key frames the stages make the video."""
@@ -305,13 +289,12 @@ class LaVie(System):
             draws = KeyFrames(self.base, process_from(self.scheduler), self._text())
             condition = self._described(draws, BASE, prompts, negative_prompt)
             with self.at_work("base"):
-                keys = 1 + -(-(frames - 1) // factor)
                 latents = draws.sample(
                     condition,
-                    (codec.channels, keys, *codec.latent_size(small)),
+                    (codec.channels, 1 + -(-(frames - 1) // factor), *codec.latent_size(small)),
                     scheduler=self.scheduler,
                     steps=self.config.steps if steps is None else steps,
-                    guidance=self.base_guidance(scale, keys),
+                    guidance=TextGuidance(scale),
                     generators=self.generators(seeds, len(prompts)),
                     apart=cuts.stages[BASE].apart,
                     on_step=on_step,

@@ -1,6 +1,5 @@
 """Plan: what a video will take, stage by stage, and how the work is cut to fit in memory."""
 
-import copy
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mutoscope.diffusion.guidance import SkipGuidance
 from mutoscope.diffusion.tiles import Tiles, spans
 from mutoscope.diffusion.windows import windows
 from mutoscope.encoding.codec import LatentCodec
@@ -380,25 +378,14 @@ class _Works:
         ]
         # Noise, the latents of this step and the next, and what each branch was told and predicts.
         latents = _config(network).out_channels * height * width * 4
-        skipped = self._skipped_steps() if name == BASE else 0
-        held = (3 + 2 * (branches + (skipped > 0))) * frames * latents
+        held = (3 + 2 * branches) * frames * latents
         if name == INTERPOLATE:
             held += self.task.num_frames * latents
         if name == UPSCALE:
             factor = LatentCodec(self.system.upscaler_vae).spatial_factor
             held += self._held_by_upscale() + 3 * self.task.num_frames * height * width * factor**2
         flops = sum(cost.flops for cost in costs) * (branches // together) * calls * steps
-        if skipped:  # each frame once more, as a picture of its own
-            pictures = _network_cost(network, frames, 1, tall, wide, self._tokens(name), self.dtype)
-            flops += pictures.flops * calls * skipped
         return flops, held + costs[0].peak
-
-    def _skipped_steps(self) -> int:
-        """Steps of the base that are led away from what it says of each frame alone."""
-        guidance = self.system.base_guidance(self.task.guidance_scale, self.task.keys)
-        scheduler = copy.deepcopy(self.system.scheduler)
-        scheduler.set_timesteps(self.task.steps)
-        return sum(isinstance(guidance.at(float(t)), SkipGuidance) for t in scheduler.timesteps)
 
     def _tokens(self, name: str) -> int:
         own = name == UPSCALE and "upscaler_text_encoder" in self.modules

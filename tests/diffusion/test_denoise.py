@@ -8,7 +8,7 @@ from diffusers import HeunDiscreteScheduler
 from torch import Generator, Tensor
 
 from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise
-from mutoscope.diffusion.guidance import SkipGuidance, TextGuidance, Unguided
+from mutoscope.diffusion.guidance import Unguided
 from mutoscope.diffusion.process import RectifiedFlow, VariancePreserving
 from mutoscope.encoding.condition import Condition
 from mutoscope.errors import Cancelled, RequestError
@@ -135,32 +135,3 @@ def test_noise_of_no_shape_is_refused(shape: tuple[int, ...]) -> None:
 def test_noise_of_no_samples_is_refused() -> None:
     with pytest.raises(RequestError, match="noise of 0 samples"):
         draw_noise(SHAPE, [])
-
-
-@pytest.mark.parametrize("apart", [False, True])
-def test_the_rule_of_guidance_may_change_on_the_way(apart: bool) -> None:
-    asked: list[tuple[float, int]] = []
-
-    def watched(noisy: Tensor, time: Tensor, told: Condition) -> Tensor:
-        skipped = 0 if told.skip_time is None else int(told.skip_time.sum())
-        asked.append((float(time[0]), skipped))
-        assert len(noisy) == told.batch_size
-        return 0.5 * noisy
-
-    denoise(
-        watched,
-        draw_noise(SHAPE, [Generator().manual_seed(seed) for seed in range(2)]),
-        scheduler=RectifiedFlow().scheduler(),
-        steps=4,
-        condition=condition(2),
-        guidance=SkipGuidance(TextGuidance(2.0), 1.0, 500.0),
-        generator=[Generator(), Generator()],
-        apart=apart,
-    )
-    by_time: dict[float, int] = {}
-    for time, skipped in asked:
-        by_time[time] = by_time.get(time, 0) + skipped
-    assert len(by_time) == 4
-    assert (len(asked) > 4) == apart
-    assert all(count == (2 if time >= 500 else 0) for time, count in by_time.items())
-    assert set(by_time.values()) == {0, 2}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from mutoscope.diffusion.guidance import SkipGuidance, TextGuidance, Unguided
+from mutoscope.diffusion.guidance import TextGuidance, Unguided
 from mutoscope.errors import RequestError
 
 
@@ -45,29 +45,3 @@ def test_text_guidance_goes_from_the_answer_without_text_through_that_with(
 def test_scales_that_guide_nowhere_are_refused(scale: float) -> None:
     with pytest.raises(RequestError, match=f"guidance scale {scale} cannot be used"):
         TextGuidance(scale)
-
-
-def test_skip_guidance_leads_away_from_frames_on_their_own() -> None:
-    guidance = SkipGuidance(TextGuidance(3.0), 2.0, 500.0)
-    assert guidance.branches(Told()) == [Told(), Told(("text",)), Told(("time",))]
-    answers = [torch.full((1, 1, 1, 1, 1), value) for value in (5.0, 2.0, 4.0)]
-    assert guidance.combine(answers, Told()).item() == pytest.approx(2 + 3 * (5 - 2) + 2 * (5 - 4))
-    plain = SkipGuidance(TextGuidance(1.0), 2.0, 500.0)
-    assert plain.branches(Told()) == [Told(), Told(("time",))]
-    assert plain.combine([answers[0], answers[2]], Told()).item() == pytest.approx(5 + 2 * (5 - 4))
-
-
-def test_skip_guidance_is_for_much_noise() -> None:
-    guidance = SkipGuidance(TextGuidance(3.0), 2.0, 500.0)
-    assert [guidance.at(time) for time in (999.0, 500.0)] == [guidance] * 2
-    assert guidance.at(499.9) == TextGuidance(3.0)
-    for always in (Unguided(), TextGuidance(3.0)):
-        assert always.at(999.0) == always.at(0.0) == always
-
-
-@pytest.mark.parametrize(
-    ("scale", "lowest"), [(0.0, 500.0), (-1.0, 500.0), (1.0, -1.0), (1.0, 1001.0)]
-)
-def test_skip_guidance_that_leads_nowhere_is_refused(scale: float, lowest: float) -> None:
-    with pytest.raises(RequestError, match=f"scale {scale} from time {lowest} on cannot be used"):
-        SkipGuidance(TextGuidance(3.0), scale, lowest)

@@ -202,36 +202,6 @@ def test_only_conditions_of_the_same_frames_stack() -> None:
         Condition.stack([sparse, replace(sparse, first_frame=0)])
 
 
-def test_without_time_marks_every_sample_and_nothing_else_changes() -> None:
-    told = condition(frames=True)
-    left = told.without("time")
-    assert left.skip_time is not None
-    assert left.skip_time.tolist() == [True] * 3
-    assert replace(left, skip_time=None).text is told.text
-    assert told.skip_time is None
-    assert left.without("text").skip_time.tolist() == [True] * 3  # type: ignore[union-attr]
-
-
-def test_some_samples_of_a_stack_may_lack_time() -> None:
-    told = condition(2)
-    both = Condition.stack([told, told.without("time"), told])
-    assert both.skip_time is not None
-    assert both.skip_time.tolist() == [False, False, True, True, False, False]
-    assert Condition.stack([told, told]).skip_time is None
-    chosen = both.rows(both.skip_time)
-    assert chosen.batch_size == 2
-    assert torch.equal(chosen.text, told.text)
-
-
-def test_rows_are_those_of_every_tensor() -> None:
-    told = replace(condition(frames=True, beside=("keys",)), noise_level=torch.tensor([1, 2, 3]))
-    chosen = told.rows(torch.tensor([True, False, True]))
-    for name in ("text", "text_mask", "null_text", "null_mask", "frames", "frame_mask"):
-        assert torch.equal(getattr(chosen, name), getattr(told, name)[[0, 2]])
-    assert chosen.noise_level.tolist() == [1, 3]  # type: ignore[union-attr]
-    assert torch.equal(chosen.beside["keys"], told.beside["keys"][[0, 2]])
-
-
 def test_to_moves_every_tensor() -> None:
     told = replace(condition(frames=True, beside=("keys",)), noise_level=torch.tensor([1, 2, 3]))
     moved = told.to("meta")
@@ -256,7 +226,7 @@ def test_what_does_not_fit_is_refused() -> None:
         Condition.stack([told, condition(frames=True)])
     with pytest.raises(RequestError, match=r"companions \[\[\], \['keys'\]\] cannot be stacked"):
         Condition.stack([told, condition(beside=("keys",))])
-    with pytest.raises(RequestError, match="parts are text, frames, time, keys"):
+    with pytest.raises(RequestError, match="parts are text, frames, keys"):
         condition(beside=("keys",)).without("small")
     with pytest.raises(RequestError, match="a companion cannot be named 'text'"):
         condition(beside=("text",))

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import Process, RectifiedFlow, VariancePreserving
-from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems.lavie import LaVie
@@ -84,30 +83,6 @@ def test_the_network_is_told_which_frames_it_sees(stage: KeyFrames) -> None:
         near = stage.network_input(noisy, time, replace(condition, frame_stride=1))
         with torch.inference_mode():
             assert not torch.equal(stage.network(**told), stage.network(**near))
-
-
-def told_apart(stage: KeyFrames) -> tuple[Tensor, Tensor, Condition]:
-    noisy, time = latents(2, 4, 3, 8, 12), torch.tensor([700.0, 200.0])
-    return noisy, time, stage.describe(["a red star drifts left", "a blue circle"])
-
-
-@torch.no_grad()
-def test_without_time_each_frame_is_a_picture_of_its_own(stage: KeyFrames) -> None:
-    noisy, time, told = told_apart(stage)
-    alone = stage.predict(noisy, time, told.without("time"))
-    for frame in range(3):
-        picture = stage.predict(noisy[:, :, frame : frame + 1], time, told)
-        torch.testing.assert_close(alone[:, :, frame : frame + 1], picture, atol=1e-5, rtol=0)
-    assert (alone - stage.predict(noisy, time, told)).abs().mean() > 1e-3
-
-
-@torch.no_grad()
-def test_samples_with_and_without_time_do_not_disturb_each_other(stage: KeyFrames) -> None:
-    noisy, time, told = told_apart(stage)
-    both = Condition.stack([told.without("time"), told])
-    answer = stage.predict(noisy.repeat(2, 1, 1, 1, 1), time.repeat(2), both)
-    apart = [stage.predict(noisy, time, each) for each in (told.without("time"), told)]
-    torch.testing.assert_close(answer, torch.cat(apart), atol=1e-5, rtol=0)
 
 
 def test_things_weigh_as_told_in_clips_and_in_images(stage: KeyFrames) -> None:

@@ -74,20 +74,6 @@ def test_prompt_negative_steps_and_guidance_all_matter(tiny_system: LaVie) -> No
         assert not torch.equal(other, plain), change
 
 
-def test_a_model_may_be_led_away_from_frames_on_their_own(tiny_system: LaVie) -> None:
-    def drawn(**settings: float) -> torch.Tensor:
-        system = LaVie(**tiny_system.components, **(shape | settings))
-        return system(PROMPT, output_type="latent").frames
-
-    shape = {name: tiny_system.config[name] for name in ("num_frames", "height", "width", "steps")}
-    plain = drawn()
-    assert (drawn(skip_guidance_scale=2.0) - plain).abs().mean() > 1e-3
-    # The first step is at the noisiest time there is; none is above it.
-    assert torch.equal(drawn(skip_guidance_scale=2.0, skip_guidance_lowest_time=1000.0), plain)
-    with pytest.raises(RequestError, match="skip guidance of scale -1"):
-        drawn(skip_guidance_scale=-1.0)
-
-
 def test_steps_are_counted_and_can_be_stopped(tiny_system: LaVie) -> None:
     seen: list[tuple[int, int]] = []
 

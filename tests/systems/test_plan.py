@@ -1,7 +1,6 @@
 """Plans: operations as PyTorch counts them, memory as it is measured, cuts that fit."""
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -46,17 +45,10 @@ def line(made: Plan, name: str) -> Line:
     return found
 
 
-@pytest.mark.parametrize(
-    ("num_frames", "size", "skip"),
-    [(13, Size(32, 48), 0.0), (20, Size(64, 96), 0.0), (13, Size(32, 48), 2.0)],
-)
+@pytest.mark.parametrize(("num_frames", "size"), [(13, Size(32, 48)), (20, Size(64, 96))])
 def test_operations_are_those_that_pytorch_counts(
-    cascade_folder: Path, num_frames: int, size: Size, skip: float, tmp_path: Path
+    cascade_folder: Path, num_frames: int, size: Size
 ) -> None:
-    cascade_folder = shutil.copytree(cascade_folder, tmp_path / "model")
-    index = cascade_folder / "model_index.json"
-    settings = json.loads(index.read_text()) | {"skip_guidance_scale": skip}
-    index.write_text(json.dumps(settings))
     planned = outline(cascade_folder)
     made = plan(planned, task(planned, num_frames=num_frames, size=size), dtypes=FP32)
     system = load(cascade_folder)
