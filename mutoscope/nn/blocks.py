@@ -8,12 +8,14 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mutoscope.nn.absolute import AbsolutePositions
 from mutoscope.nn.fold import Fold
 from mutoscope.nn.placing import FrameScale, Moment
 
 GroupNormOver = Literal["frame", "clip"]
 SelfAttention = Literal["frame", "sparse-causal"]
 BesideFeedForward = Literal["before", "after"]
+TemporalPattern = Literal["place", "causal", "clip"]
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
@@ -34,6 +36,8 @@ class BlockConfig:
     temporal_convolutions: bool
     temporal_groups: int
     frame_numbers: int | None = None
+    absolute_positions: AbsolutePositions = "none"
+    temporal_pattern: TemporalPattern = "place"
 
     @property
     def frame_width(self) -> int:

@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar, get_args
 
 from mutoscope.errors import RequestError
-from mutoscope.nn.blocks import BesideFeedForward, GroupNormOver, SelfAttention
+from mutoscope.nn.absolute import AbsolutePositions
+from mutoscope.nn.blocks import (
+    BesideFeedForward,
+    GroupNormOver,
+    SelfAttention,
+    TemporalPattern,
+)
 
 Setting = TypeVar("Setting", int, bool)
 
@@ -12,6 +18,8 @@ _WORDS = {
     "group_norm_over": ("statistics are taken over a", get_args(GroupNormOver)),
     "self_attention": ("a place attends to places in a pattern called", get_args(SelfAttention)),
     "temporal_attention": ("beside the feed-forward, it comes", get_args(BesideFeedForward)),
+    "temporal_pattern": ("over time a place attends to", get_args(TemporalPattern)),
+    "absolute_positions": ("what is added to tokens over time is", get_args(AbsolutePositions)),
 }
 
 
@@ -133,6 +141,8 @@ def check_over_time(
     self_attention: str,
     temporal_convolutions: bool,
     temporal_groups: int | None,
+    temporal_pattern: str,
+    positions: Mapping[str, bool],
     widths: Sequence[int],
 ) -> None:
     """Refuses what contradicts each other about layers that join frames.
@@ -144,6 +154,12 @@ def check_over_time(
         raise RequestError(
             "self_attention='sparse-causal' is not possible with temporal=False: it looks at other "
             "frames, and an image network sees each by itself. Give self_attention='frame'."
+        )
+    taken = [name for name, given in positions.items() if given]
+    if temporal_pattern == "clip" and taken:
+        raise RequestError(
+            f"temporal_pattern='clip' is not possible with {' or '.join(taken)}: where places of "
+            "all frames meet, RoPE alone tells frames apart. Leave it out."
         )
     if temporal_groups is None:
         return

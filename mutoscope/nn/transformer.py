@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from mutoscope.nn.attention import FoldedText, SpaceAttention, SparseCausalAttention, TextAttention
 from mutoscope.nn.blocks import BlockConfig, GroupNorm, zeroed
+from mutoscope.nn.clip_attention import ClipAttention
 from mutoscope.nn.fold import Fold
 from mutoscope.nn.placing import PlaceCode
 from mutoscope.nn.temporal import TemporalAttention
@@ -47,7 +48,8 @@ class TransformerBlock(nn.Module):
 
     With `only_cross_attention` the text is attended to twice, and space not at all. Time attention
     comes before or after the feed-forward, and is between the frames of clips of at least two
-    frames. Single images pass it by, and so does a clip of one frame: it is an image.
+    frames. Single images pass it by, and so does a clip of one frame: it is an image. With
+    `temporal_pattern="clip"` attention among all places of all frames takes its place.
 
     Source: LaVie (arXiv 2309.15103) §4.1 and, for images, §4.2.
     """
@@ -71,12 +73,19 @@ class TransformerBlock(nn.Module):
         if config.temporal:
             head_width = width // num_heads
             self.norm_temp = nn.LayerNorm(width)
-            self.attn_temp = TemporalAttention(
-                width,
-                num_heads=num_heads,
-                rotary_dim=head_width if config.rotary_dim is None else config.rotary_dim,
-                relative_position_bias=config.relative_position_bias,
-            )
+            rotary_dim = head_width if config.rotary_dim is None else config.rotary_dim
+            self.attn_temp: TemporalAttention | ClipAttention
+            if config.temporal_pattern == "clip":
+                self.attn_temp = ClipAttention(width, num_heads=num_heads, rotary_dim=rotary_dim)
+            else:
+                self.attn_temp = TemporalAttention(
+                    width,
+                    num_heads=num_heads,
+                    rotary_dim=rotary_dim,
+                    relative_position_bias=config.relative_position_bias,
+                    absolute_positions=config.absolute_positions,
+                    causal=config.temporal_pattern == "causal",
+                )
         self.norm3 = nn.LayerNorm(width)
         self.ff = FeedForward(width)
 
@@ -102,9 +111,10 @@ class TransformerBlock(nn.Module):
         if not self.temporal or fold.frames == 1:
             return tokens
         clips, images = fold.split(tokens)
-        clips = clips + self.attn_temp(
-            self.norm_temp(clips), num_clips=fold.clips, stride=fold.stride
-        )
+        told = {"num_clips": fold.clips, "stride": fold.stride}
+        if isinstance(self.attn_temp, TemporalAttention):
+            told["first"] = fold.first
+        clips = clips + self.attn_temp(self.norm_temp(clips), **told)
         return fold.join([clips, images])
 
 

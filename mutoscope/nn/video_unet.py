@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mutoscope.errors import RequestError
+from mutoscope.nn.absolute import AbsolutePositions
 from mutoscope.nn.attention import FoldedText
 from mutoscope.nn.blocks import (
     BesideFeedForward,
@@ -18,6 +19,7 @@ from mutoscope.nn.blocks import (
     GroupNorm,
     GroupNormOver,
     SelfAttention,
+    TemporalPattern,
     zeroed,
 )
 from mutoscope.nn.checks import (
@@ -75,6 +77,11 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         temporal_attention: Whether attention over time comes "before" or "after" the feed-forward.
         relative_position_bias: Whether scores of time attention have a learned bias for each
             distance between frames, beside RoPE.
+        absolute_positions: What tells attention over time the number of a frame beside RoPE:
+            "none", or a vector added to tokens, "sinusoidal" or "learned". Where it is to take the
+            place of RoPE, `rotary_dim` is 0.
+        temporal_pattern: What a place attends to over time: the same "place" in all frames,
+            "causal" in its own and those before, or all places of the "clip" (`ClipAttention`).
         temporal_convolutions: Whether convolutions over time precede every transformer and follow
             every level and the middle (super-resolution).
         temporal_groups: Groups of the group normalisations of those; None for `norm_num_groups`.
@@ -110,6 +117,8 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         num_noise_levels: int | None = None,
         temporal_attention: BesideFeedForward = "before",
         relative_position_bias: bool = False,
+        absolute_positions: AbsolutePositions = "none",
+        temporal_pattern: TemporalPattern = "place",
         temporal_convolutions: bool = False,
         temporal_groups: int | None = None,
         frame_numbers: int | None = None,
@@ -124,6 +133,8 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 "group_norm_over": group_norm_over,
                 "self_attention": self_attention,
                 "temporal_attention": temporal_attention,
+                "temporal_pattern": temporal_pattern,
+                "absolute_positions": absolute_positions,
             }
         )
         if temporal:
@@ -133,6 +144,11 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             self_attention=self_attention,
             temporal_convolutions=temporal_convolutions,
             temporal_groups=temporal_groups,
+            temporal_pattern=temporal_pattern,
+            positions={
+                "relative_position_bias": relative_position_bias,
+                "absolute_positions": absolute_positions != "none",
+            },
             widths=widths,
         )
         check_noise_levels(num_noise_levels)
@@ -151,6 +167,8 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             temporal_convolutions=temporal and temporal_convolutions,
             temporal_groups=temporal_groups or norm_num_groups,
             frame_numbers=frame_numbers if temporal else None,
+            absolute_positions=absolute_positions,
+            temporal_pattern=temporal_pattern,
         )
         levels = [
             LevelConfig(*level)

@@ -139,3 +139,27 @@ def test_without_positions_time_attention_knows_no_order() -> None:
         made = module(tokens, num_clips=1)[order]
         same = torch.allclose(module(tokens[order], num_clips=1), made, atol=1e-5)
         assert same is (rotary_dim == 0 and not biased)
+
+
+@torch.no_grad()
+def test_causal_time_attention_sees_its_own_frame_and_those_before() -> None:
+    for biased in (False, True):
+        module = randomised(
+            TemporalAttention(
+                WIDTH,
+                num_heads=HEADS,
+                rotary_dim=2,
+                relative_position_bias=biased,
+                causal=True,
+            )
+        )
+        tokens = random(5, 3, WIDTH)
+        before = module(tokens, num_clips=1)
+        changed = tokens.clone()
+        changed[3] += 1
+        after = module(changed, num_clips=1)
+        torch.testing.assert_close(after[:3], before[:3], atol=1e-6, rtol=0)
+        assert all((after[f] - before[f]).abs().max() > 1e-3 for f in (3, 4))
+        # The last frame sees all: there it is plain time attention.
+        module.causal = False
+        torch.testing.assert_close(module(tokens, num_clips=1)[4], before[4], atol=1e-5, rtol=0)

@@ -13,6 +13,8 @@ from diffusers import UNet2DConditionModel
 
 from mutoscope.errors import RequestError
 from mutoscope.nn.blocks import ResnetBlock
+from mutoscope.nn.clip_attention import ClipAttention
+from mutoscope.nn.temporal import TemporalAttention
 from mutoscope.nn.temporal_conv import TemporalModule
 from mutoscope.nn.transformer import Transformer
 from mutoscope.nn.video_unet import VideoUNet
@@ -45,7 +47,12 @@ INTERPOLATOR = {
     "rotary_dim": 0,
     "group_norm_over": "clip",
 }
-KINDS = pytest.mark.parametrize("kind", [{}, INTERPOLATOR, UPSCALER], ids=["", "between", "larger"])
+COMPARED = {"absolute_positions": "learned", "temporal_pattern": "causal", "rotary_dim": 0}
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [{}, INTERPOLATOR, UPSCALER, COMPARED],
+    ids=["", "between", "larger", "compared"],
+)
 
 
 def tiny(*, std: float = 0.2, **changes: object) -> VideoUNet:
@@ -251,6 +258,10 @@ CHANGES = [
     ({}, {"temporal_attention": "after"}),
     ({}, {"relative_position_bias": True}),
     ({"rotary_dim": 0}, {"relative_position_bias": True}),
+    ({}, {"absolute_positions": "learned"}),
+    ({"rotary_dim": 0}, {"absolute_positions": "sinusoidal"}),
+    ({}, {"temporal_pattern": "causal"}),
+    ({}, {"temporal_pattern": "clip"}),
     ({}, {"temporal_convolutions": True}),
     ({"temporal_convolutions": True}, {"temporal_groups": 2}),
     ({"cross_attention_dim": 8}, {"only_cross_attention": True}),
@@ -282,6 +293,17 @@ def test_every_argument_is_tried_at_two_values() -> None:
     # How a projection is stored changes nothing, as the next test has it.
     tried = {name for _, changes in CHANGES for name in changes} | {"linear_projection"}
     assert tried == signature(unwrap(VideoUNet.__init__)).parameters.keys() - {"self"}
+
+
+def test_full_attention_takes_the_place_of_that_over_time() -> None:
+    plain, full = tiny(), tiny(temporal_pattern="clip")
+    assert {name: each.shape for name, each in full.state_dict().items()} == {
+        name: each.shape for name, each in plain.state_dict().items()
+    }
+    for network, kind in ((plain, TemporalAttention), (full, ClipAttention)):
+        layers = [m for name, m in network.named_modules() if name.endswith("attn_temp")]
+        assert layers
+        assert {type(layer) for layer in layers} == {kind}
 
 
 @torch.no_grad()
@@ -392,6 +414,16 @@ def test_statistics_over_the_clip_tell_each_frame_of_the_others_and_images_nothi
         ({"temporal_attention": "in"}, r"temporal_attention='in' .* 'before' or 'after'"),
         ({"only_cross_attention": (True,)}, r"only_cross_attention=\(True,\) .* Give 2 entries"),
         ({"self_attention": "sparse-causal", "temporal": False}, r"Give self_attention='frame'"),
+        ({"temporal_pattern": "all"}, r"temporal_pattern='all' .* 'place' or 'causal' or 'clip'"),
+        ({"absolute_positions": "rope"}, r"absolute_positions='rope' .* 'none' or 'sinusoidal'"),
+        (
+            {"temporal_pattern": "clip", "absolute_positions": "learned"},
+            r"'clip' is not possible with absolute_positions: .* Leave it out",
+        ),
+        (
+            {"temporal_pattern": "clip", "relative_position_bias": True},
+            r"'clip' is not possible with relative_position_bias",
+        ),
         ({"temporal_groups": 4}, r"temporal_groups=4 has no effect"),
         (
             {"temporal_groups": 3, "temporal_convolutions": True},
