@@ -8,6 +8,7 @@ from mutoscope.diffusion.process import Process
 from mutoscope.diffusion.times import TimeDraw
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
+from mutoscope.stages.beginning import GOES_ON, beginnings_to_learn, beside_noise, can_begin
 from mutoscope.stages.stage import EVEN_TIMES
 from mutoscope.stages.text_stage import TextStage
 from mutoscope.types import Batch, Latents, Loss, Times
@@ -19,7 +20,8 @@ class KeyFrames(TextStage):
     nothing that the image model knew.
 
     Args:
-        network: A `VideoUNet`; trained whole.
+        network: A `VideoUNet`; trained whole. With input channels for it, it is also told the frame
+            that a clip begins with, where that is known (see `mutoscope.stages.beginning`).
         process: The noise law.
         text: The text encoder; frozen.
         text_dropout: Share of captions replaced by the empty one, for classifier-free guidance.
@@ -28,6 +30,9 @@ class KeyFrames(TextStage):
             do; other places have 1. Things are a small part of a frame, and the one that words
             say most about. Anything but 1 also makes the model draw things too gladly, so a run
             that weighs them is followed by one that does not.
+        untold: Share of training clips whose first frame a network that can be told it is not told,
+            so that it goes on drawing from text alone; in those that `batch.labels["goes_on"]`
+            marks it always is. Of no effect with other networks.
         times: How the times of a training batch are drawn.
     """
 
@@ -40,11 +45,13 @@ class KeyFrames(TextStage):
         text_dropout: float = 0.1,
         image_weight: float = 1.0,
         thing_weight: float = 1.0,
+        untold: float = 0.0,
         times: TimeDraw = EVEN_TIMES,
     ) -> None:
         super().__init__(network, process, text, text_dropout=text_dropout, times=times)
         self.image_weight = image_weight
         self.thing_weight = thing_weight
+        self.untold = untold
 
     def clean(self, batch: Batch) -> Latents:
         assert batch.latents is not None
@@ -53,7 +60,8 @@ class KeyFrames(TextStage):
         return torch.cat([batch.latents, batch.image_latents], dim=2)
 
     def condition_for_training(self, batch: Batch, generator: Generator) -> Condition:
-        """States of the captions, some dropped; with images appended, `B (1+M) L D`."""
+        """States of the captions, some dropped; with images appended, `B (1+M) L D`. A network that
+        can be told it learns of first frames."""
         captions = [
             caption
             for clip, images in zip(
@@ -65,7 +73,7 @@ class KeyFrames(TextStage):
         if batch.image_latents is not None:
             states = rearrange(states, "(b n) l d -> b n l d", b=len(batch.captions))
             mask = rearrange(mask, "(b n) l -> b n l", b=len(batch.captions))
-        return Condition(
+        told = Condition(
             text=states,
             text_mask=mask,
             null_text=states,
@@ -73,11 +81,18 @@ class KeyFrames(TextStage):
             frame_stride=batch.frame_stride,
             first_frame=batch.first_frame,
         )
+        clean = self.clean(batch)
+        # Of a still nothing but its first frame would be left to learn.
+        if not can_begin(self.network) or clean.shape[2] == 1:
+            return told
+        free = ~batch.labels.get(GOES_ON, torch.zeros(len(clean), dtype=torch.bool))
+        return beginnings_to_learn(told, clean, free, generator, self.untold)
 
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         joint = condition.text.ndim == 4
         num_images = condition.text.shape[1] - 1 if joint else 0
-        return super().network_input(noisy, time, condition) | {
+        seen = beside_noise(noisy, condition, num_images) if can_begin(self.network) else noisy
+        return super().network_input(seen, time, condition) | {
             "num_images": num_images,
             "frame_stride": condition.frame_stride,
             "first_frame": condition.first_frame,

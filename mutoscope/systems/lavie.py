@@ -26,6 +26,7 @@ from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.stages.super_resolution import LOW_LAW, SuperResolution
 from mutoscope.stages.text_stage import TextStage
 from mutoscope.systems.cuts import Cut, Cuts, Decoding
+from mutoscope.systems.long import MOST_CLIPS, check_clips, check_length, clips, encoded, in_clips
 from mutoscope.systems.lora import base_hash, read_lora
 from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
 from mutoscope.types import Latents, Size
@@ -225,6 +226,8 @@ class LaVie(System):
         noise_level: int | None = None,
         seeds: Seeds = 0,
         stages: Sequence[str] | None = None,
+        image: Frames | None = None,
+        long: bool = False,
         resume: tuple[str, Latents] | None = None,
         cuts: Cuts | None = None,
         on_step: OnStep | None = None,
@@ -247,8 +250,14 @@ class LaVie(System):
                 more follows it more closely at the cost of variety.
             seeds: The first video's seed, from which the others count up, or one per video.
             stages: The first so many of `stages`; None runs all.
+            image: A picture that all videos begin with, uint8 1 H W 3 of any size: its middle is
+                cut to the shape of the frames and scaled. Later stages draw it anew like any frame.
+            long: Whether key frames are drawn in clips of the native number, each going on from the
+                last frame of the one before, so that there may be many more (see `most_frames`);
+                else all are drawn at once. What the last clip has too many is left out.
             resume: A stage and the latents it ended with before (see `on_stage`), B C F h w: it and
-                those before it do not run, and number and size of frames follow from them.
+                those before it do not run, and number and size of frames follow from them; `image`
+                and `long` then have had their effect.
             cuts: How much is done at once (see `plan`); None for as much as the networks learned.
             on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
             on_stage: Called with the name and the latents of each stage that has run, but the last,
@@ -262,7 +271,7 @@ class LaVie(System):
         wanted = self.check_stages(stages)
         self._check_draws(wanted)
         codec = LatentCodec(self.vae)
-        frames = self._frames(num_frames, wanted, resume)
+        frames = self._frames(num_frames, wanted, resume, long=long)
         factor = self.config.factor if INTERPOLATE in wanted and frames > 1 else 1
         small = self._small_size(size, wanted, codec)
         level = self.config.noise_level if noise_level is None else noise_level
@@ -277,6 +286,10 @@ class LaVie(System):
                 f"output_type={output_type!r} cannot be had of enlarged videos: their latents are "
                 "decoded a few at a time. Use 'uint8', or leave out the last stage."
             )
+        keys = 1 + -(-(frames - 1) // factor)
+        parts = clips(keys, self.config.num_frames if long else keys)
+        if resume is None:
+            check_clips(self.base, frames, len(parts), image)
         for stage in wanted:
             told, negative = self._told(stage, prompts, negative_prompt)
             self._text(stage).tokens([*told, negative])  # says now which is too long
@@ -288,10 +301,16 @@ class LaVie(System):
         if latents is None:
             draws = KeyFrames(self.base, process_from(self.scheduler), self._text())
             condition = self._described(draws, BASE, prompts, negative_prompt)
+            first = None
+            if image is not None:
+                with self.at_work("vae"):
+                    first = encoded(image, small, codec)
+            cells = codec.latent_size(small)
             with self.at_work("base"):
-                latents = draws.sample(
-                    condition,
-                    (codec.channels, 1 + -(-(frames - 1) // factor), *codec.latent_size(small)),
+                drawn = draws.sample_windows(
+                    in_clips(condition, parts, first),
+                    (codec.channels, *cells),
+                    tiles=Tiles(height=cells[0], width=cells[1], overlap=0),
                     scheduler=self.scheduler,
                     steps=self.config.steps if steps is None else steps,
                     guidance=TextGuidance(scale),
@@ -299,6 +318,7 @@ class LaVie(System):
                     apart=cuts.stages[BASE].apart,
                     on_step=on_step,
                 )
+                latents = torch.cat(list(drawn), dim=2)[:, :, :keys]
             if on_stage is not None:
                 on_stage(BASE, latents)
         if factor > 1 and done != INTERPOLATE:
@@ -609,20 +629,27 @@ class LaVie(System):
         asked = self.check_size(size or largest, times * codec.spatial_factor, largest)
         return Size(asked.height // times, asked.width // times)
 
-    def check_video(self, size: Size, num_frames: int, stages: Sequence[str]) -> tuple[Size, int]:
+    def most_frames(self, stages: Sequence[str]) -> int:
+        """The most frames that the stages make of a long video."""
+        return self.spanned(1 + MOST_CLIPS * (self.config.num_frames - 1), stages)
+
+    def check_video(
+        self, size: Size, num_frames: int, stages: Sequence[str], *, long: bool = False
+    ) -> tuple[Size, int]:
         """The size of the key frames, and the frame count, if the stages can make such a video.
 
         Args:
             size: Of the finished video, pixels.
             num_frames: Of the finished video.
             stages: That make it.
+            long: As in `__call__`.
 
         Raises:
             RequestError: They cannot.
         """
         self._check_draws(stages)
         small = self._small_size(size, stages, LatentCodec(self.vae))
-        return small, self._frames(num_frames, stages, None)
+        return small, self._frames(num_frames, stages, None, long=long)
 
     def _check_draws(self, stages: Sequence[str]) -> None:
         """Refuses stages that need a video to begin with."""
@@ -633,12 +660,20 @@ class LaVie(System):
             )
 
     def _frames(
-        self, asked: int | None, stages: Sequence[str], resume: tuple[str, Latents] | None
+        self,
+        asked: int | None,
+        stages: Sequence[str],
+        resume: tuple[str, Latents] | None,
+        *,
+        long: bool,
     ) -> int:
         """Frames of the finished video."""
         if resume is None:
             native = self.native_num_frames(stages)
-            return self.check_num_frames(native if asked is None else asked, native)
+            wanted = native if asked is None else asked
+            if long:
+                return check_length(wanted, self.most_frames(stages))
+            return self.check_num_frames(wanted, native)
         done, latents = resume
         if done not in stages[: stages.index(UPSCALE) if UPSCALE in stages else None]:
             raise RequestError(

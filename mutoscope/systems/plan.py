@@ -18,6 +18,7 @@ from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.systems.cost import Cost, cost_of, weight_bytes
 from mutoscope.systems.cuts import Cut, Cuts, Decoding
 from mutoscope.systems.lavie import BASE, INTERPOLATE, UPSCALE, LaVie
+from mutoscope.systems.long import clips
 from mutoscope.types import Size
 
 DECODE, ENLARGED = "decode", "decode enlarged"
@@ -45,6 +46,7 @@ class Task:
         num_frames: Of the finished video.
         steps: Of the base.
         guidance_scale: Of the base.
+        clip: Frames that the base draws at once, going on from the last; None for all.
     """
 
     stages: tuple[str, ...]
@@ -53,6 +55,7 @@ class Task:
     num_frames: int
     steps: int
     guidance_scale: float
+    clip: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,14 @@ class Plan:
 
 
 def task_of(
-    system: LaVie, stages: Sequence[str], num_frames: int, size: Size, steps: int, scale: float
+    system: LaVie,
+    stages: Sequence[str],
+    num_frames: int,
+    size: Size,
+    steps: int,
+    scale: float,
+    *,
+    long: bool = False,
 ) -> Task:
     """What a call of the system with these arguments makes.
 
@@ -115,11 +125,12 @@ def task_of(
         size: Of the finished video.
         steps: Of the base.
         scale: Guidance scale of the base.
+        long: Whether it goes on from clip to clip.
 
     Raises:
         RequestError: The system cannot make that.
     """
-    small, frames = system.check_video(size, num_frames, stages)
+    small, frames = system.check_video(size, num_frames, stages, long=long)
     factor = system.config.factor if INTERPOLATE in stages else 1
     return Task(
         stages=tuple(each for each in stages if each != INTERPOLATE or frames > 1),
@@ -128,6 +139,7 @@ def task_of(
         num_frames=frames,
         steps=steps,
         guidance_scale=scale,
+        clip=system.config.num_frames if long else None,
     )
 
 
@@ -353,6 +365,8 @@ class _Works:
         height, width = self._grid(name)
         total = self.task.keys if name in (BASE, INTERPOLATE) else self.task.num_frames
         counts = [total]
+        if name == BASE and self.task.clip is not None:
+            counts = [self.task.clip] * len(clips(total, self.task.clip))
         if name != BASE:
             overlap = self.system.overlap(name, cut.window)
             parts = windows(total, size=cut.window, overlap=overlap)
@@ -381,6 +395,8 @@ class _Works:
         held = (3 + 2 * branches) * frames * latents
         if name == INTERPOLATE:
             held += self.task.num_frames * latents
+        if name == BASE and len(counts) > 1:
+            held += sum(counts) * latents
         if name == UPSCALE:
             factor = LatentCodec(self.system.upscaler_vae).spatial_factor
             held += self._held_by_upscale() + 3 * self.task.num_frames * height * width * factor**2
