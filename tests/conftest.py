@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.text import train_tokenizer
 from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.recipes.first_frame import told_first_frames
 from mutoscope.systems.convert import convert_lavie
 from mutoscope.systems.lavie import LaVie
 from tests.systems import published
@@ -117,6 +118,31 @@ def cascade_folder(tiny_cascade: LaVie, tmp_path_factory: pytest.TempPathFactory
     """The tiny cascade as `save_pretrained` writes it; read-only, shared by all tests."""
     folder = tmp_path_factory.mktemp("models") / "cascade"
     tiny_cascade.save_pretrained(folder)
+    return folder
+
+
+def build_told_system(cascade: LaVie) -> LaVie:
+    """The cascade with a base network that is told the first frame of its clip, and heeds it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        base = told_first_frames(cascade.base).eval()
+        torch.nn.init.normal_(base.conv_in.weight.data[:, 4:], std=0.3)
+    names = "num_frames height width steps guidance_scale interpolation_steps upscale_steps"
+    kept = {name: cascade.config[name] for name in names.split()}
+    return LaVie(**cascade.components | {"base": base}, **kept)
+
+
+@pytest.fixture(scope="session")
+def told_system(tiny_cascade: LaVie) -> LaVie:
+    """A tiny cascade that can go on from a frame; read-only, shared by all tests."""
+    return build_told_system(tiny_cascade)
+
+
+@pytest.fixture(scope="session")
+def told_folder(told_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That cascade as `save_pretrained` writes it; read-only, shared by all tests."""
+    folder = tmp_path_factory.mktemp("models") / "told"
+    told_system.save_pretrained(folder)
     return folder
 
 

@@ -43,6 +43,12 @@ def generate(
     guidance: Annotated[float | None, Option(help="Guidance scale, 1 is none.")] = None,
     size: Annotated[str | None, Option(help="HEIGHTxWIDTH in pixels.")] = None,
     num_frames: Annotated[int | None, Option(help="Frames of each finished video.")] = None,
+    seconds: Annotated[
+        float | None, Option(help="Its length: it goes on from clip to clip, then is trimmed.")
+    ] = None,
+    image: Annotated[
+        Path | None, Option(help="Picture that each video begins with; its middle is used.")
+    ] = None,
     stages: Annotated[
         str | None, Option(help="Stop early: base for key frames only; all stages by default.")
     ] = None,
@@ -63,6 +69,7 @@ def generate(
         raise RequestError(f"--num-videos {num_videos} makes nothing. Use 1 or more.")
     if still and num_frames not in (None, 1):
         raise RequestError(f"--still is 1 frame, not {num_frames}. Leave one of the two out.")
+    _check_seconds(seconds, num_frames, still)
     if lora is not None and memory is not None:
         raise RequestError(
             "--lora cannot be used with --memory: networks that are read from disk each time do "
@@ -76,10 +83,12 @@ def generate(
     import torch
 
     from mutoscope.cli.making import Settings, open_system, open_within, pick_device, task_for
+    from mutoscope.cli.picture import how_it_is_cut, open_picture
     from mutoscope.systems.load import outline
     from mutoscope.types import Size
     from mutoscope.video.files import check_target
 
+    picture, picture_hash = (None, "") if image is None else open_picture(image)
     asked_size = None if size is None else Size.parse(size)
     for path in paths:
         check_target(path, 1.0 if fps is None else fps)
@@ -91,8 +100,11 @@ def generate(
     times = system.enlargement(wanted_stages)
     native_size = Size(times * system.native_size.height, times * system.native_size.width)
     frame_size = asked_size or native_size
+    rate = system.native_fps(wanted_stages) if fps is None else fps
     if still:
         num_frames = 1
+    if seconds is not None:
+        num_frames = _frames_in(seconds, rate, system.most_frames(wanted_stages))
     first = Settings(
         model=str(Path(model).resolve()) if Path(model).is_dir() else model,
         prompt=texts[0],
@@ -109,6 +121,9 @@ def generate(
         lora=taught,
         threads=torch.get_num_threads(),
         memory=memory or "",
+        long=seconds is not None,
+        image="" if image is None else str(image.resolve()),
+        image_sha256=picture_hash,
     )
     if paths[0].suffix.lower() == ".png" and first.num_frames != 1:
         raise RequestError(
@@ -122,8 +137,47 @@ def generate(
         system, dtype, cuts = open_within(*asked, lambda system: task_for(system, first))
         first = replace(first, dtype=dtype)
     jobs = [replace(first, prompt=text, seed=number) for text, number in wanted]
-    rate = system.native_fps(wanted_stages) if fps is None else fps
     _make(system, jobs, paths, rate, sheet, cuts)
+    if first.long:
+        print(_how_long(system, first.num_frames, wanted_stages, rate))
+    if image is not None and picture is not None:
+        small = Size(frame_size.height // times, frame_size.width // times)
+        print(how_it_is_cut(image, picture, small.height, small.width))
+
+
+def _check_seconds(seconds: float | None, num_frames: int | None, still: bool) -> None:
+    if seconds is None:
+        return
+    if not 0 < seconds < float("inf"):
+        raise RequestError(f"--seconds {seconds} is no length of a video. Use e.g. 12.")
+    if still or num_frames is not None:
+        other = "--still" if still else "--num-frames"
+        raise RequestError(
+            f"--seconds and {other} both say how many frames there are. Leave one of the two out."
+        )
+
+
+def _frames_in(seconds: float, rate: float, most: int) -> int:
+    if not 2 <= round(min(seconds * rate, 2.0 * most)) <= most:
+        raise RequestError(
+            f"--seconds {seconds:g} cannot be made: at {rate:g} frames a second this model goes on "
+            f"from clip to clip for {2 / rate:.3g} to {most / rate:.4g} s. Use a length between."
+        )
+    return round(seconds * rate)
+
+
+def _how_long(system: "System", num_frames: int, stages: tuple[str, ...], rate: float) -> str:
+    parts = system.clips_of(num_frames, stages)
+    size, too_many = parts[0].stop, system.spanned(parts[-1].stop, stages) - num_frames
+    clips = "1 clip" if len(parts) == 1 else f"{len(parts)} clips"
+    going_on = ", each going on from the last frame of the one before" if len(parts) > 1 else ""
+    left_out = (
+        f"; of the frames that these span the last {too_many} are left out" if too_many else ""
+    )
+    return (
+        f"{num_frames / rate:g} s are {num_frames} frames at {rate:g} a second: {clips} of {size} "
+        f"key frames{going_on}{left_out}"
+    )
 
 
 def _warn_of_unknown_words(system: "System", texts: list[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from mutoscope import __version__
+from mutoscope.cli.picture import same_picture
 from mutoscope.diffusion.denoise import OnStep
 from mutoscope.errors import DataError, RequestError
 from mutoscope.metrics.health import check_finite
@@ -52,6 +53,9 @@ class Settings:
         threads: CPU threads; sums are split among them, so their number changes last bits.
         lora: Absolute folder of a LoRA; empty for none.
         memory: What it had to fit in, as "12GB", which says how the work is cut; "" for anything.
+        long: Whether it goes on from clip to clip.
+        image: Absolute path of the picture that it begins with; empty for none.
+        image_sha256: Hash of the picture's pixels.
     """
 
     model: str
@@ -69,6 +73,9 @@ class Settings:
     threads: int
     lora: str = ""
     memory: str = ""
+    long: bool = False
+    image: str = ""
+    image_sha256: str = ""
 
     @classmethod
     def from_record(cls, path: Path, record: Mapping[str, object]) -> "Settings":
@@ -197,7 +204,7 @@ def task_for(system: LaVie, settings: "Settings") -> Task:
     """
     size = Size(settings.height, settings.width)
     asked = settings.stages.split(","), settings.num_frames, size
-    return task_of(system, *asked, settings.steps, settings.guidance)
+    return task_of(system, *asked, settings.steps, settings.guidance, long=settings.long)
 
 
 def open_system(model: str, device: str, dtype: str, lora: str = "") -> System:
@@ -240,8 +247,13 @@ def draw(
         on_stage: Called as `on_stage(name, latents)` after each stage.
         resume: A stage, and the latents that it drew from these settings before.
         cuts: How the work is cut (see `open_for`).
+
+    Raises:
+        DataError: The picture that it begins with is missing; to go on from latents none is needed.
     """
     torch.set_num_threads(settings.threads)
+    begins = settings.image and resume is None
+    image = same_picture(settings.image, settings.image_sha256) if begins else None
 
     def checked(stage: str, latents: Latents) -> None:
         check_finite(latents, stage)
@@ -258,6 +270,8 @@ def draw(
         guidance_scale=settings.guidance,
         seeds=settings.seed,
         stages=settings.stages.split(","),
+        image=image,
+        long=settings.long,
         resume=resume,
         cuts=cuts,
         on_step=on_step,

@@ -68,7 +68,9 @@ def beginnings_to_learn(
     return replace(condition, frames=clean, frame_mask=told[:, None] & first)
 
 
-def beside_noise(noisy: Latents, condition: Condition, num_images: int) -> Latents:
+def beside_noise(
+    noisy: Latents, condition: Condition, num_images: int
+) -> Float[Tensor, "B seen F h w"]:
     """What the input layer sees: noise, the first frame at every frame, and which are known.
 
     Single images, the last of the frame axis, have no first frame.

@@ -15,6 +15,7 @@ from mutoscope.diffusion.denoise import OnStep
 from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import process_from
 from mutoscope.diffusion.tiles import Tiles
+from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
@@ -287,7 +288,7 @@ class LaVie(System):
                 "decoded a few at a time. Use 'uint8', or leave out the last stage."
             )
         keys = 1 + -(-(frames - 1) // factor)
-        parts = clips(keys, self.config.num_frames if long else keys)
+        parts = self.clips_of(frames, wanted) if long else clips(keys, keys)
         if resume is None:
             check_clips(self.base, frames, len(parts), image)
         for stage in wanted:
@@ -629,8 +630,11 @@ class LaVie(System):
         asked = self.check_size(size or largest, times * codec.spatial_factor, largest)
         return Size(asked.height // times, asked.width // times)
 
+    def clips_of(self, num_frames: int, stages: Sequence[str]) -> list[Window]:
+        factor = self.config.factor if INTERPOLATE in stages else 1
+        return clips(1 + -(-(num_frames - 1) // factor), self.config.num_frames)
+
     def most_frames(self, stages: Sequence[str]) -> int:
-        """The most frames that the stages make of a long video."""
         return self.spanned(1 + MOST_CLIPS * (self.config.num_frames - 1), stages)
 
     def check_video(

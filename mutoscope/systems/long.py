@@ -26,9 +26,7 @@ def clips(num_keys: int, clip: int) -> list[Window]:
     """
     step = max(1, clip - 1)
     count = max(1, -(-(num_keys - 1) // step))
-    return [
-        Window(number * step, number * step + clip, min(number, 1)) for number in range(count)
-    ]
+    return [Window(number * step, number * step + clip, min(number, 1)) for number in range(count)]
 
 
 def in_clips(

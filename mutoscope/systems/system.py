@@ -17,6 +17,7 @@ from einops import rearrange
 from jaxtyping import UInt8
 from torch import Generator, Tensor, nn
 
+from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
@@ -121,6 +122,17 @@ class System(DiffusionPipeline):
                 f"model runs {possible}. Use one of these."
             )
         return asked
+
+    @abstractmethod
+    def clips_of(self, num_frames: int, stages: Sequence[str]) -> list[Window]:
+        """The clips of key frames that a long video of so many frames is drawn in.
+
+        They may span more frames than it has.
+        """
+
+    @abstractmethod
+    def most_frames(self, stages: Sequence[str]) -> int:
+        """The most frames that the stages make of a long video."""
 
     @abstractmethod
     def load_lora(self, folder: str | Path) -> "System":

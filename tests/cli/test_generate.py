@@ -72,6 +72,9 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
         "dtype": "fp32",
         "lora": "",
         "memory": "",
+        "long": False,
+        "image": "",
+        "image_sha256": "",
     }
     assert set(info["made"]) == {
         "settings", "frames_sha256", "weights", "mutoscope", "package", "versions", "machine",

@@ -7,7 +7,8 @@ from mutoscope.cli.main import app
 FROZEN = {
     "generate": (
         "prompt --model --lora --out --prompts --negative --seed --num-videos --steps --guidance "
-        "--size --num-frames --stages --still --fps --sheet --device --dtype --memory"
+        "--size --num-frames --seconds --image --stages --still --fps --sheet --device --dtype "
+        "--memory"
     ),
     "plan": "--model --size --num-frames --stages --memory --device --dtype",
     "replay": "file",
