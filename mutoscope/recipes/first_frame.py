@@ -1,5 +1,7 @@
-"""What the run of the first frame trains: the base model, widened to be told what its clip begins
-with, for long videos and for pictures that move (LaVie, arXiv 2309.15103 §5.6)."""
+"""What the run of the first frame trains: the base model, told what its clip begins with.
+
+For long videos and for pictures that move: LaVie (arXiv 2309.15103) §5.6.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
