@@ -26,7 +26,7 @@ is given again.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -36,12 +36,12 @@ import torch
 from torch import nn
 
 from mutoscope.metrics.accuracy import accuracy
-from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
+from mutoscope.recipes.curriculum import NewTimeTask
 from mutoscope.recipes.parents import FPS, load_unet, world_samples
 from mutoscope.recipes.samples import WorldSamples, scenes_of_one_concept
-from mutoscope.recipes.tasks import NUM_FRAMES, DenoiserTask
+from mutoscope.recipes.tasks import NUM_FRAMES
 from mutoscope.recipes.worth import Worth, forwards, single_scenes
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.training.optim import Muon, Schedule
@@ -59,20 +59,11 @@ CLIPS = 16
 TIMES = (500.0, 700.0, 900.0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class InflationTask(DenoiserTask):
-    """Tunes a video U-Net whose layers over time are new, whatever those of its parent were."""
-
-    def begin(self, start: VideoUNet, network: VideoUNet) -> None:
-        still = {k: v for k, v in start.state_dict().items() if not is_temporal(k)}
-        inflate(still, network)
-
-
 def forgetting(arm: Arm, seed: int) -> Recipe:
     """One run of the forgetting experiment."""
     return Recipe(
         name=f"forgetting-{arm}-{seed}",
-        task=InflationTask(
+        task=NewTimeTask(
             clips=16_000,
             batch_size=4,
             time_shift=2.0,
@@ -136,7 +127,7 @@ def measure(samples: WorldSamples, network: nn.Module, out: Path) -> dict[str, l
 def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, object]]:
     """Trains what is not yet trained, measures every arm, and writes `RUNS/forgetting.json`."""
     task = forgetting("joint", 0).task
-    assert isinstance(task, InflationTask)
+    assert isinstance(task, NewTimeTask)
     parents = {each.name: train(each, runs) for each in forgetting("joint", 0).parents}
     samples = world_samples(parents, task.process, device="cpu", num_frames=16, count=1)
     trained = load_unet(parents["video"])

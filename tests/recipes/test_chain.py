@@ -16,6 +16,7 @@ from mutoscope.errors import RequestError
 from mutoscope.nn.temporal import TemporalAttention, is_temporal
 from mutoscope.recipes import claims, mini
 from mutoscope.recipes.again import again
+from mutoscope.recipes.curriculum import NewTimeTask
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.parents import load_unet
 from mutoscope.recipes.readers import OracleTask, TextTask
@@ -320,7 +321,7 @@ def test_arms_of_the_forgetting_experiment_differ_as_they_say(
     runs: Path, arm: claims.Arm, images: int
 ) -> None:
     full = claims.forgetting(arm, 0).task
-    assert isinstance(full, claims.InflationTask)
+    assert isinstance(full, NewTimeTask)
     small = {"widths": (16, 32, 32), "heads": (1, 1, 1), "images": 6, "clips": 3, "batch_size": 2}
     task = replace(full, **small)
     parents = {name: runs / name / "model" for name in ("autoencoder", "words", "video")}
