@@ -4,7 +4,7 @@ For long videos and for pictures that move: LaVie (arXiv 2309.15103) §5.6.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -48,8 +48,8 @@ class FirstFrameTask(DenoiserTask):
     Attributes:
         widths, layers, attention_levels, heads, process, time_shift, lowest_time, thing_weight,
             piece, images, clips, images_per_clip, image_weight, stride, directed, frame_numbers,
-            trained, batch_size, seed, samples: As in `DenoiserTask`. If "temporal" is trained, the
-            input layer is too.
+            clip_attention, trained, batch_size, seed, samples: As in `DenoiserTask`. If "temporal"
+            is trained, the input layer is too.
         untold: Share of the other clips that are not told their first frame.
         later: Most frames by which a clip begins late; 0 for no such clips. One's own videos have
             none: what they show has begun before anyway.
@@ -141,18 +141,18 @@ def told_first_frames(base: VideoUNet) -> VideoUNet:
 
 def first_frame(autoencoder: Recipe, words: Recipe, base: Recipe) -> Recipe:
     """The base model told the first frame of its clip, or none: the one that `generate` needs for
-    --seconds and --image.
+    --seconds and --image. It learns from what the base learned from, in another order.
 
     Args:
         autoencoder: Of the frames.
         words: The text encoder.
         base: The last run of the base model, for all frames of clips.
     """
+    assert isinstance(base.task, DenoiserTask)
+    learned = {each.name: getattr(base.task, each.name) for each in fields(DenoiserTask)}
     return Recipe(
         name="first_frame",
-        task=FirstFrameTask(
-            clips=16_000, batch_size=4, time_shift=5.0, frame_numbers=True, seed=65, samples=8
-        ),
+        task=FirstFrameTask(**learned | {"seed": base.task.seed + 10}),
         parents=(autoencoder, words, base),
         steps=6_000,
         optimizer=Muon(lr=1e-3),

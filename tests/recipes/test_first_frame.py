@@ -8,7 +8,7 @@ import torch
 
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.recipes.first_frame import FirstFrameSamples, FirstFrameTask, first_frame
-from mutoscope.recipes.mini import autoencoder, base, words
+from mutoscope.recipes.mini import autoencoder, video, words
 from mutoscope.recipes.parents import load_unet
 from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
 from mutoscope.stages.beginning import GOES_ON, can_begin
@@ -81,6 +81,12 @@ def test_only_time_layers_and_the_input_are_trained_if_that_is_asked(
 
 
 def test_the_recipe_starts_from_the_base_that_it_is_given() -> None:
-    recipe = first_frame(autoencoder(), words(), base())
-    assert [parent.name for parent in recipe.parents] == ["autoencoder", "words", "base"]
-    assert recipe.hash() != first_frame(autoencoder(), words(), replace(base(), steps=1)).hash()
+    base = video()
+    recipe = first_frame(autoencoder(), words(), base)
+    assert [parent.name for parent in recipe.parents] == ["autoencoder", "words", "video"]
+    assert recipe.hash() != first_frame(autoencoder(), words(), replace(base, steps=1)).hash()
+    # A network of the same layers, or its weights would not fit.
+    assert isinstance(recipe.task, FirstFrameTask)
+    assert isinstance(base.task, DenoiserTask)
+    for name in ("widths", "attention_levels", "frame_numbers", "clip_attention"):
+        assert getattr(recipe.task, name) == getattr(base.task, name)
