@@ -43,13 +43,9 @@ class FirstFrameTask(DenoiserTask):
     The third parent is the base model. What every base learns goes on; beside it, in every fourth
     batch, are clips that begin later than a scene does, at any of `later` frames: what a long video
     goes on from. Their captions say where things started, so they are understood only from their
-    first frame, which is always told.
+    first frame, which is always told. If "temporal" is `trained`, the input layer is too.
 
     Attributes:
-        widths, layers, attention_levels, heads, process, time_shift, lowest_time, thing_weight,
-            piece, images, clips, images_per_clip, image_weight, stride, directed, frame_numbers,
-            clip_attention, trained, batch_size, seed, samples: As in `DenoiserTask`. If "temporal"
-            is trained, the input layer is too.
         untold: Share of the other clips that are not told their first frame.
         later: Most frames by which a clip begins late; 0 for no such clips. One's own videos have
             none: what they show has begun before anyway.

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mutoscope.systems.lavie import LaVie
 from mutoscope.video.files import probe, read_frames
+from mutoscope.video.frames import fingerprint
 from mutoscope.video.pictures import read_picture
 from tests.cli.conftest import Result
 
@@ -53,7 +54,7 @@ def test_a_moving_picture_is_replayed_and_continued(
     )
     picture = read_picture(tmp_path / "p.png")
     expected = told_system(PROMPT, num_frames=16, long=True, image=picture)
-    assert read_frames(Path("v.mp4"))[0].shape == expected.frames[0].shape
+    assert sha("v.mp4") == fingerprint(expected.frames[0])
     assert run("replay", "v.mp4").code == 0
     part = run("generate", PROMPT, *options, "--out", "part.mp4", "--stages", "base", "--fps", 12)
     assert part.code == 0, part.err
