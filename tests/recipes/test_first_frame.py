@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import CLIPTextConfig, CLIPTextModel
 
+from mutoscope.encoding.text import train_tokenizer
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.recipes.first_frame import FirstFrameSamples, FirstFrameTask, first_frame
-from mutoscope.recipes.mini import autoencoder, video, words
+from mutoscope.recipes.mini import autoencoder, base, words
 from mutoscope.recipes.parents import load_unet
 from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
 from mutoscope.stages.beginning import GOES_ON, can_begin
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems.lavie import LaVie
 from mutoscope.training.initialise import from_seed
+from mutoscope.world.grammar import VOCABULARY
 
 pytestmark = pytest.mark.slow
 
@@ -27,8 +30,12 @@ def parents(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> dic
     folder = tmp_path_factory.mktemp("parents")
     vae = from_seed(0, AutoencoderTask(widths=(16, 16), latent_channels=4).network)
     vae.save_pretrained(folder / "autoencoder" / "vae")
-    tiny_system.text_encoder.save_pretrained(folder / "words" / "text_encoder")
-    tiny_system.tokenizer.save_pretrained(folder / "words" / "tokenizer")
+    tokenizer = train_tokenizer([" ".join(VOCABULARY)] * 4, vocabulary_size=1000)
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 77}
+    config = CLIPTextConfig(**tiny_system.text_encoder.config.to_dict() | sizes)
+    reader = from_seed(2, lambda: CLIPTextModel(config))
+    reader.save_pretrained(folder / "words" / "text_encoder")
+    tokenizer.save_pretrained(folder / "words" / "tokenizer")
     task = DenoiserTask(**SMALL)
     network = from_seed(1, lambda: task.network(channels=4, text_width=32, temporal=True))
     network.save_pretrained(folder / "base" / "base")
@@ -81,12 +88,12 @@ def test_only_time_layers_and_the_input_are_trained_if_that_is_asked(
 
 
 def test_the_recipe_starts_from_the_base_that_it_is_given() -> None:
-    base = video()
-    recipe = first_frame(autoencoder(), words(), base)
-    assert [parent.name for parent in recipe.parents] == ["autoencoder", "words", "video"]
-    assert recipe.hash() != first_frame(autoencoder(), words(), replace(base, steps=1)).hash()
+    start = base()
+    recipe = first_frame(autoencoder(), words(), start)
+    assert [parent.name for parent in recipe.parents] == ["autoencoder", "words", "base"]
+    assert recipe.hash() != first_frame(autoencoder(), words(), replace(start, steps=1)).hash()
     # A network of the same layers, or its weights would not fit.
     assert isinstance(recipe.task, FirstFrameTask)
-    assert isinstance(base.task, DenoiserTask)
-    for name in ("widths", "attention_levels", "frame_numbers", "clip_attention"):
-        assert getattr(recipe.task, name) == getattr(base.task, name)
+    assert isinstance(start.task, DenoiserTask)
+    for name in ("widths", "attention_levels", "heads", "frame_numbers"):
+        assert getattr(recipe.task, name) == getattr(start.task, name)
