@@ -23,7 +23,7 @@ from mutoscope.errors import RequestError
 from mutoscope.metrics.oracle import Oracle, frames_to_read
 from mutoscope.metrics.sharpness import sharpness
 from mutoscope.recipes.parents import latent_cache
-from mutoscope.types import Latents, Video
+from mutoscope.types import Video
 
 TEXTS_AT_ONCE = 256
 
@@ -44,7 +44,7 @@ class Judge:
         """Identity of the oracle and of what is measured."""
         return f"{self.oracle.hash()}-sharp-{self.fps:g}"
 
-    def encode(self, video: Video) -> Latents:
+    def encode(self, video: Video) -> Tensor:
         """The oracle's features and, last, the logarithm of sharpness, B (3D + 1) 1 1 1."""
         seen = self.oracle.encode(frames_to_read(video, fps=self.fps)).cpu()
         return torch.cat([seen, sharpness(video).cpu()[:, None, None, None, None]], dim=1)

@@ -15,7 +15,7 @@ from mutoscope.recipes.quality import Judge, alignment, best, chosen_clips, load
 from mutoscope.types import Size
 
 SHIPPED = Path(mutoscope.__file__).parent / "mini"
-CLIPS = 24
+CLIPS = 12
 ODD = WorldSource(count=CLIPS, kind="video", num_frames=16, split="test", first_seed=900_000)
 
 
@@ -68,10 +68,9 @@ def test_blurred_and_wrongly_told_clips_are_left_out(tmp_path: Path) -> None:
     seen = LatentCache(tmp_path / "cache", source, judge, processes=1)
     fits = alignment(text, head, seen)
     assert fits[2::3].mean() < fits[0::3].mean() - 0.1
-    kept = chosen_clips(clips, source, text=text, head=head, judge=judge, count=6, work=tmp_path)
-    assert len(kept) == 6
-    good = sum(number % 3 == 0 for number in kept.numbers)
-    assert good >= 5  # two by chance
-    again = chosen_clips(clips, source, text=text, head=head, judge=judge, count=6, work=tmp_path)
+    kept = chosen_clips(clips, source, text=text, head=head, judge=judge, count=3, work=tmp_path)
+    assert len(kept) == 3
+    assert {number % 3 for number in kept.numbers} == {0}  # by chance one in 55
+    again = chosen_clips(clips, source, text=text, head=head, judge=judge, count=3, work=tmp_path)
     assert again.numbers == kept.numbers
     assert kept.captions(0) == source.clip(kept.numbers[0])[1]
