@@ -305,7 +305,7 @@ def _curve(runs: Path, recipe: Recipe, before: int) -> list[tuple[float, float]]
     lines = (runs / recipe.name / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return [
-        (before + record["step"], record["evaluation"]["mark_correlation"])
+        (float(before + record["step"]), record["evaluation"]["mark_correlation"])
         for record in records
         if "evaluation" in record
     ]
