@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[str, Argument(help="MODULE:FUNCTION, e.g. mini:video.")],
+    recipe: Annotated[str, Argument(help="MODULE:FUNCTION, e.g. mini:final.")],
     out: Annotated[Path, Option(help="Folder of the run; one that holds a run is resumed.")],
     data: Annotated[Path | None, Option(help="Your videos, NAME.mp4 beside NAME.txt.")] = None,
     device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",

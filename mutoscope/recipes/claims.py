@@ -3,7 +3,7 @@
 **Forgetting** (LaVie, arXiv 2309.15103, §5.4 and Fig. 11). Claim: an image model tuned on video
 alone forgets what it knew from images; tuned on images and clips jointly it does not.
 
-* The image model: `mini:video` without its layers over time, as it draws stills. It has learned
+* The image model: `mini:final` without its layers over time, as it draws stills. It has learned
   from stills all along, and concepts that occur only in these among them.
 * Arms, from that model inflated anew, with equal steps, clips and step sizes: `video-only` (the
   whole network, clips only), `temporal-only` (the new layers, clips only), `joint` (the whole
@@ -18,7 +18,7 @@ alone forgets what it knew from images; tuned on images and clips jointly it doe
   `video-only` forgets and `joint` does not. That `joint` pays no price on clips is claimed if its
   mean error, over seeds, is within 1 % of that of `video-only`.
 
-Command: `python -m mutoscope.recipes.claims RUNS`, after `mutoscope train mini:video --out RUNS` or
+Command: `python -m mutoscope.recipes.claims RUNS`, after `mutoscope train mini:final --out RUNS` or
 `python -m mutoscope.recipes.ship --unpack RUNS`. A run that was stopped goes on when the command
 is given again.
 """
@@ -72,7 +72,7 @@ def forgetting(arm: Arm, seed: int) -> Recipe:
             seed=100 + seed,
             samples=1,
         ),
-        parents=(mini.autoencoder(), mini.words(), mini.video()),
+        parents=(mini.autoencoder(), mini.words(), mini.final()),
         steps=STEPS,
         optimizer=Muon(lr=1e-3),
         schedule=Schedule(warmup=20, decay=0.3, shape="cosine"),
@@ -130,7 +130,7 @@ def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, object]]:
     assert isinstance(task, NewTimeTask)
     parents = {each.name: train(each, runs) for each in forgetting("joint", 0).parents}
     samples = world_samples(parents, task.process, device="cpu", num_frames=16, count=1)
-    trained = load_unet(parents["video"])
+    trained = load_unet(parents["final"])
     inflated = task.network(
         channels=trained.config.in_channels,
         text_width=trained.config.cross_attention_dim,

@@ -71,7 +71,7 @@ class InterpolationTask:
     ) -> Run:
         codec = load_codec(parents["autoencoder"], device)
         text = load_text(text_of(parents), device)
-        network = widen(load_unet(parents["video"]), in_channels=2 * codec.channels)
+        network = widen(load_unet(parents["final"]), in_channels=2 * codec.channels)
         network.to(device).to(memory_format=torch.channels_last)
         source = self._source(data)
         return Run(

@@ -1,10 +1,11 @@
 """The shipped miniatures: the chain from nothing to LaVie's base model at a quarter of its size.
 
-Command: `mutoscope train mini:video --out runs/mini`; for smooth video, `mini:interpolation`. Each
+Command: `mutoscope train mini:final --out runs/mini`; for smooth video, `mini:interpolation`. Each
 run of the chain has its own folder there; a chain that was stopped goes on when the same command
 is given again.
 """
 
+from mutoscope.recipes.first_frame import first_frame as first_frame_of
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
 from mutoscope.recipes.super_resolution import SuperResolutionTask
@@ -226,7 +227,7 @@ def base() -> Recipe:
 
 
 def video() -> Recipe:
-    """LaVie's base model: whole clips, and every other frame of more, take turns to the end."""
+    """Whole clips, and every other frame of more, in turn, as in the run before the last."""
     task = DenoiserTask(
         clips=16_000,
         batch_size=8,
@@ -238,6 +239,21 @@ def video() -> Recipe:
         samples=8,
     )
     return _told_frames("video", task, base(), lr=1.5e-3, decay=0.8, ema=0.998, seed=8)
+
+
+def final() -> Recipe:
+    """LaVie's base model: the same for longer, with things that weigh less, or some come twice."""
+    task = DenoiserTask(
+        clips=16_000,
+        batch_size=8,
+        time_shift=4.0,
+        thing_weight=1.5,
+        stride=2,
+        frame_numbers=True,
+        seed=75,
+        samples=8,
+    )
+    return _told_frames("final", task, video(), lr=1.5e-3, decay=0.8, ema=0.999, seed=9)
 
 
 def _told_frames(
@@ -265,7 +281,7 @@ def interpolation() -> Recipe:
     return Recipe(
         name="interpolation",
         task=InterpolationTask(),
-        parents=(autoencoder(), words(), video()),
+        parents=(autoencoder(), words(), final()),
         steps=8_000,
         optimizer=Muon(lr=1e-3),
         schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
@@ -275,6 +291,11 @@ def interpolation() -> Recipe:
         evaluate_every=2_000,
         save_every=250,
     )
+
+
+def first_frame() -> Recipe:
+    """The base model that may be told what its clip begins with, for long videos and pictures."""
+    return first_frame_of(autoencoder(), words(), final())
 
 
 def autoencoder4() -> Recipe:

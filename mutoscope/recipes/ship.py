@@ -1,6 +1,6 @@
 """Gathers the finished runs of the chain into the folder of miniatures that the package ships.
 
-Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:video --out
+Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:final --out
 RUNS`. Weights are stored in half precision; every file says in its header which recipe made it.
 
 The way back, `python -m mutoscope.recipes.ship --unpack RUNS`, lays the shipped parts out as
@@ -38,7 +38,17 @@ PLACES: dict[str, dict[str, str]] = {
     "oracle": {"oracle": "oracle"},
     **{
         run: {"base": "lavie/base", "scheduler": "lavie/scheduler"}
-        for run in ("joint", "even", "sparse", "lavie", "directed", "placed", "base", "video")
+        for run in (
+            "joint",
+            "even",
+            "sparse",
+            "lavie",
+            "directed",
+            "placed",
+            "base",
+            "video",
+            "final",
+        )
     },
     "interpolation": {
         "interpolator": "lavie/interpolator",

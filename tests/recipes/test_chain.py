@@ -80,6 +80,7 @@ def small_chain() -> dict[str, Recipe]:
         "placed": replace(told, stride=4),
         "base": told,
         "video": replace(told, stride=2, thing_weight=2.0),
+        "final": replace(told, stride=2, thing_weight=1.5),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
@@ -126,7 +127,7 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
         assert provenance.steps == 2
         assert len(provenance.first_losses) == 2
         assert list((runs / name / "samples").iterdir())
-    assert (runs / "video" / "samples" / "step_00000002" / "test.png").is_file()
+    assert (runs / "final" / "samples" / "step_00000002" / "test.png").is_file()
     assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
     for last in ("interpolation", "super_resolution"):
@@ -134,7 +135,7 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
-    for recipe in small_chain()["video"].chain():
+    for recipe in small_chain()["final"].chain():
         assert again(recipe, runs, steps=2) < 1e-5
 
 
@@ -245,10 +246,10 @@ def test_the_video_model_starts_from_the_image_model(runs: Path) -> None:
 
 def test_the_interpolation_starts_from_the_video_model_and_sees_windows(runs: Path) -> None:
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "video")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "final")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     weights = run.objective.modules()["network"].state_dict()
-    base = load_file(runs / "video" / "model" / "base" / "diffusion_pytorch_model.safetensors")
+    base = load_file(runs / "final" / "model" / "base" / "diffusion_pytorch_model.safetensors")
     assert weights.keys() == base.keys()
     channels = base["conv_in.weight"].shape[1]
     assert not weights["conv_in.weight"][:, channels:].any()
@@ -303,7 +304,7 @@ def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:
     write_video(videos / "one.mp4", clip, 32.0, {})
     (videos / "one.txt").write_text("something that moves")
     task = small_chain()["interpolation"].task
-    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "video")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "final")}
     run = task.prepare(parents, videos, "cpu", tmp_path / "work")
     batch = run.batches(0)
     assert batch.latents is not None
@@ -324,7 +325,7 @@ def test_arms_of_the_forgetting_experiment_differ_as_they_say(
     assert isinstance(full, NewTimeTask)
     small = {"widths": (16, 32, 32), "heads": (1, 1, 1), "images": 6, "clips": 3, "batch_size": 2}
     task = replace(full, **small)
-    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "video")}
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", "final")}
     run = task.prepare(parents, None, "cpu", runs / "work")
     batch = run.batches(0)
     assert (batch.image_latents is None) == (images == 0)
@@ -332,7 +333,7 @@ def test_arms_of_the_forgetting_experiment_differ_as_they_say(
     frozen = [name for name, weight in network.named_parameters() if not weight.requires_grad]
     assert bool(frozen) == (arm == "temporal-only")
     # It starts as the image model inside the video model, whose own layers over time are gone.
-    video = load_unet(parents["video"]).state_dict()
+    video = load_unet(parents["final"]).state_dict()
     for name, weight in network.state_dict().items():
         assert is_temporal(name) or torch.equal(weight, video[name])
     attention = [m for m in network.modules() if isinstance(m, TemporalAttention)]
@@ -365,7 +366,7 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         "autoencoder",
         "words",
         "oracle",
-        "video",
+        "final",
         "interpolation",
         "autoencoder4",
         "super_resolution",
@@ -387,12 +388,12 @@ def test_shipped_models_unpack_as_finished_runs(
     ship(runs, tmp_path / "mini")
     shutil.rmtree(tmp_path / "mini" / "lavie" / "interpolator")  # what has yet to be made
     unpack(tmp_path / "mini", tmp_path / "runs")
-    names = ("autoencoder", "words", "video")
+    names = ("autoencoder", "words", "final")
     parents = {name: tmp_path / "runs" / name / "model" for name in names}
     before = {name: file_hashes(folder) for name, folder in parents.items()}
     train(recipes["interpolation"], tmp_path / "runs")
     assert {name: file_hashes(folder) for name, folder in parents.items()} == before
-    assert not (tmp_path / "runs" / "video" / "checkpoints").exists()
+    assert not (tmp_path / "runs" / "final" / "checkpoints").exists()
     last = read_provenance(tmp_path / "runs" / "interpolation" / "model")
     assert last.parents["words"] == Ancestor(recipes["words"].hash(), 2)
     with pytest.raises(RequestError, match="exists already"):
