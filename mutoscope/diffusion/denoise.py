@@ -57,6 +57,7 @@ def denoise(
     guidance: Guidance,
     generator: Sequence[Generator],
     apart: bool = False,
+    once: Callable[[ToldT], ToldT] | None = None,
     on_step: OnStep | None = None,
 ) -> Latents:
     """Turns noise into a sample; the branches of guidance share one network call per step.
@@ -72,6 +73,8 @@ def denoise(
         guidance: Which branches are asked for, and how their predictions combine.
         generator: One per sample, for schedulers that add noise as they go; advanced only then.
         apart: Whether each branch has a network call of its own instead: half the memory.
+        once: What is done to the condition of each network call before the first step, so that
+            `predict` need not do it in every step; None for nothing.
         on_step: Called after each step with calls done (from 1), calls in total and the
             latents so far; raising `Cancelled` stops the loop.
 
@@ -91,6 +94,7 @@ def denoise(
         solver.set_timesteps(steps, device=noise.device)
         branches = guidance.branches(condition)
         calls = branches if apart or len(branches) == 1 else [branches[0].stack(branches)]
+        calls = calls if once is None else [once(told) for told in calls]
         # Flow schedulers work on a sample of unit scale and have neither of these two members.
         rescale = getattr(solver, "scale_model_input", lambda sample, _: sample)
         latents = noise * getattr(solver, "init_noise_sigma", 1.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import pad
 
 from mutoscope.errors import RequestError
@@ -34,6 +34,8 @@ class Condition:
         beside: Companions by name, scaled latents that a stage lays beside the noisy ones on the
             channel axis: the key frames between which it fills in, a small video to enlarge. Each
             has a row per sample, and else the grid that its stage asks for.
+        text_read: Layer -> what it made of `text`, where a stage had its network read that once for
+            many steps; None where it is read anew. A condition of other texts has None again.
 
     Raises:
         RequestError: Only one of `frames` and `frame_mask` is given, or a companion has the name
@@ -50,6 +52,7 @@ class Condition:
     frame_stride: int = 1
     first_frame: int = 0
     beside: Mapping[str, Float[Tensor, "B _ _ _ _"]] = field(default_factory=dict)
+    text_read: Mapping[nn.Module, tuple[Tensor, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         if (self.frames is None) != (self.frame_mask is None):
@@ -73,7 +76,7 @@ class Condition:
         """The same condition with every tensor on `device`."""
         moved: dict[str, Any] = {name: each.to(device) for name, each in self._tensors().items()}
         moved["beside"] = {name: each.to(device) for name, each in self.beside.items()}
-        return replace(self, **moved)
+        return replace(self, **moved, text_read=None)
 
     def crop(self, rows: slice, columns: slice) -> "Condition":
         """The condition for those latent cells alone: frames and companions are cut.
@@ -196,6 +199,7 @@ class Condition:
                 dropped,
                 text=torch.where(gone[..., None], null_text, text),
                 text_mask=torch.where(gone, null_mask, text_mask),
+                text_read=None,
             )
         if "frames" in where and self.frame_mask is not None:
             # The tensor stays, so that all branches of guidance stack; nothing reads it unmasked.

@@ -1,6 +1,7 @@
 """Attention of folded frames: over space, within a frame or sparse-causal, and over the text."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -97,6 +98,10 @@ def _first_and_before(states: Tensor) -> Tensor:
     return torch.cat([first, before], dim=3)
 
 
+ReadText = Mapping[nn.Module, tuple[Float[Tensor, "T K L E"], Float[Tensor, "T K L E"]]]
+"""Layer -> the keys and values that it makes of texts; T as in `FoldedText`."""
+
+
 @dataclass(frozen=True)
 class FoldedText:
     """One text per clip, then one per single image, as `Fold.fold_text` lays them.
@@ -106,40 +111,49 @@ class FoldedText:
         bias: What is added to the scores of each token: 0 for a real one, the most negative number
             for padding (finite, so that a text of nothing but padding gives no NaN).
         mask: True where a token is real; None where all are.
+        read: What layers have made of the states already; the others make it anew.
     """
 
     states: Float[Tensor, "T L D"]
     bias: Float[Tensor, "T 1 1 L"] | None
     mask: Bool[Tensor, "T L"] | None = None
+    read: ReadText = field(default_factory=dict)
 
     @classmethod
-    def of(cls, states: Tensor, mask: Bool[Tensor, "T L"] | None) -> "FoldedText":
-        """Text rows and their mask (True = a real token)."""
-        if mask is None:
-            return cls(states, None)
-        padding = ~mask[:, None, None, :]
-        lowest = torch.finfo(states.dtype).min
-        return cls(
-            states, torch.zeros_like(padding, dtype=states.dtype).masked_fill(padding, lowest), mask
-        )
+    def of(
+        cls, states: Tensor, mask: Bool[Tensor, "T L"] | None, read: ReadText | None = None
+    ) -> "FoldedText":
+        """Text rows, their mask (True = a real token) and what has been made of them already."""
+        bias = None
+        if mask is not None:
+            padding = ~mask[:, None, None, :]
+            lowest = torch.finfo(states.dtype).min
+            bias = torch.zeros_like(padding, dtype=states.dtype).masked_fill(padding, lowest)
+        return cls(states, bias, mask, {} if read is None else read)
 
 
 class TextAttention(Attention):
     """Every place of every frame attends to the text of its clip; single images to their own.
 
     A text's keys and values are made once and never repeated per frame: all places of all frames
-    of a clip are one long row of queries against them.
+    of a clip are one long row of queries against them. As they do not depend on the frames, they
+    can also be made once for all steps of a sampling (`read`, `VideoUNet.read_text`).
     """
+
+    def read(self, states: Float[Tensor, "T L D"]) -> tuple[Tensor, Tensor]:
+        """Keys and values of texts, T K L E each."""
+        key, value = (
+            rearrange(project(states), "T L (K E) -> T K L E", K=self.num_heads)
+            for project in (self.to_k, self.to_v)
+        )
+        return key, value
 
     def forward(
         self, tokens: Float[Tensor, "R N C"], text: FoldedText, fold: Fold
     ) -> Float[Tensor, "R N C"]:
         """Attention from the N places of each row to the L tokens of its text."""
         query = self.to_q(tokens)
-        key, value = (
-            rearrange(project(text.states), "T L (K E) -> T K L E", K=self.num_heads)
-            for project in (self.to_k, self.to_v)
-        )
+        key, value = text.read[self] if self in text.read else self.read(text.states)
         bias = text.bias
         if fold.frames == 1 or not fold.images:
             return self.output(self._attend(query, key, value, bias))

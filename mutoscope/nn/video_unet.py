@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mutoscope.errors import RequestError
 from mutoscope.nn.absolute import AbsolutePositions
-from mutoscope.nn.attention import FoldedText
+from mutoscope.nn.attention import FoldedText, ReadText, TextAttention
 from mutoscope.nn.blocks import (
     BesideFeedForward,
     BlockConfig,
@@ -216,6 +216,7 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         noise_level: Int[Tensor, "B"] | None = None,
         frame_stride: int = 1,
         first_frame: int = 0,
+        text_read: ReadText | None = None,
     ) -> Float[Tensor, "B out F H W"]:
         """Predicts what the noise process asks for, for every frame.
 
@@ -232,6 +233,7 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 of a clip is given. Attention over time is told; convolutions over time are not.
             first_frame: Number of the first frame in its clip; known to a network with
                 `frame_numbers`, to others it is nothing.
+            text_read: What `read_text` made of the same text, which is then not made anew.
 
         Returns:
             The prediction, B out_channels F H W.
@@ -244,13 +246,14 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         self._check_inputs(sample, timestep, encoder_hidden_states, text_mask, num_images)
         self._check_noise_level(noise_level, sample.shape[0])
         self._check_frame_stride(frame_stride)
+        self._check_text_read(text_read, encoder_hidden_states)
         clips, frames = sample.shape[0], sample.shape[2] - num_images
         fold = Fold(clips, frames, num_images, frame_stride, first_frame)
         states, mask = encoder_hidden_states, text_mask
         if num_images:
             states = fold.fold_text(states)
             mask = None if mask is None else fold.fold_text(mask)
-        text = FoldedText.of(states, mask)
+        text = FoldedText.of(states, mask, text_read)
         time = self.time_embedding(timestep)
         if self.class_embedding is not None:
             time = time + self.class_embedding(noise_level)
@@ -267,6 +270,21 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             rows = up(rows, skips, moment, text, fold)
         rows = self.conv_out(functional.silu(self.conv_norm_out(rows, fold)))
         return fold.unfold(rows)
+
+    def read_text(self, encoder_hidden_states: Float[Tensor, "B *texts L D"]) -> ReadText:
+        """The keys and values that attention to text makes of it, layer by layer.
+
+        They are the same for all frames, places and times, so that one reading serves a whole
+        sampling; training changes them with every step and leaves them to `forward`.
+
+        Args:
+            encoder_hidden_states: As in `forward`.
+        """
+        states = encoder_hidden_states
+        if states.ndim == 4:
+            states = Fold(states.shape[0], 1, states.shape[1] - 1).fold_text(states)
+        layers = (layer for layer in self.modules() if isinstance(layer, TextAttention))
+        return {layer: layer.read(states) for layer in layers}
 
     def _frames(self, time: Times, text: FoldedText, fold: Fold) -> Tensor | None:
         if self.frame_code is None or fold.frames == 1:
@@ -311,6 +329,15 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 f"text_mask of shape {tuple(text_mask.shape)} does not fit text of shape "
                 f"{tuple(text.shape)}: it says of each token whether it is real. Give a mask of "
                 f"shape {tuple(text.shape[:-1])}."
+            )
+
+    def _check_text_read(self, read: ReadText | None, text: Tensor) -> None:
+        texts = text.shape[:-2].numel()
+        found = {len(key) for key, _ in (read or {}).values()}
+        if found - {texts}:
+            raise RequestError(
+                f"text_read of {found.pop()} texts does not fit {texts}: it is what read_text made "
+                "of encoder_hidden_states. Read these, or leave it out."
             )
 
     def _check_frame_stride(self, stride: int) -> None:

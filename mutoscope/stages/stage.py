@@ -62,6 +62,13 @@ class Stage(ABC):
         prediction: Latents = self.network(**self.network_input(noisy, time, condition))
         return prediction
 
+    def read_once(self, condition: Condition) -> Condition:
+        """The condition with all that one sampling need not make in every step; as it is, if none.
+
+        It holds for the weights that the network has now.
+        """
+        return condition
+
     def loss(self, batch: Batch, generator: Generator) -> Loss:
         """Squared error of the prediction at one random time per batch row.
 
@@ -116,6 +123,7 @@ class Stage(ABC):
             guidance=guidance,
             generator=generators,
             apart=apart,
+            once=self.read_once,
             on_step=on_step,
         )
 
@@ -171,6 +179,7 @@ class Stage(ABC):
                 guidance=guidance,
                 generator=generators,
                 apart=apart,
+                once=self.read_once,
                 on_step=None if on_step is None else _counted(on_step, number, len(parts)),
             )
             yield before[:, :, part.known :]

@@ -10,6 +10,7 @@ from mutoscope.diffusion.process import Process
 from mutoscope.diffusion.times import TimeDraw
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
+from mutoscope.nn.attention import ReadText
 from mutoscope.stages.stage import EVEN_TIMES, Stage
 from mutoscope.types import Latents, TextMask, TextStates, Times
 
@@ -56,12 +57,18 @@ class TextStage(Stage):
         with torch.no_grad():
             return self.text.encode(prompts)
 
+    def read_once(self, condition: Condition) -> Condition:
+        """With the keys and values of its text, which no step changes."""
+        read: ReadText = self.network.read_text(condition.text)  # type: ignore[operator]
+        return replace(condition, text_read=read)
+
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         return {
             "sample": noisy,
             "timestep": time,
             "encoder_hidden_states": condition.text,
             "text_mask": condition.text_mask,
+            "text_read": condition.text_read,
         }
 
 

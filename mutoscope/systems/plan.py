@@ -14,6 +14,7 @@ from mutoscope.diffusion.tiles import Tiles, spans
 from mutoscope.diffusion.windows import windows
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.errors import RequestError
+from mutoscope.nn.attention import ReadText
 from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.systems.cost import Cost, cost_of, weight_bytes
 from mutoscope.systems.cuts import Cut, Cuts, Decoding
@@ -400,8 +401,10 @@ class _Works:
         if name == UPSCALE:
             factor = LatentCodec(self.system.upscaler_vae).spatial_factor
             held += self._held_by_upscale() + 3 * self.task.num_frames * height * width * factor**2
+        # Keys and values of the text are made once for all steps and tiles of a window.
+        reading = _reading_cost(network, branches, self._tokens(name), self.dtype)
         flops = sum(cost.flops for cost in costs) * (branches // together) * calls * steps
-        return flops, held + costs[0].peak
+        return flops + len(counts) * reading.flops, held + reading.peak + costs[0].peak
 
     def _tokens(self, name: str) -> int:
         own = name == UPSCALE and "upscaler_text_encoder" in self.modules
@@ -441,20 +444,36 @@ def _network_cost(
 ) -> Cost:
     config = _config(network)
     noisy = config.num_noise_levels is not None
+    text = torch.empty(batch, tokens, config.cross_attention_dim, dtype=dtype, device="meta")
+    read = _read(network, text)
 
     def call() -> None:
         shape = batch, config.in_channels, frames, height, width
-        text = batch, tokens, config.cross_attention_dim
         network(
             sample=torch.empty(shape, dtype=dtype, device="meta"),
             timestep=torch.empty(batch, device="meta"),
-            encoder_hidden_states=torch.empty(text, dtype=dtype, device="meta"),
-            text_mask=torch.empty(text[:2], dtype=torch.bool, device="meta"),
+            encoder_hidden_states=text,
+            text_mask=torch.empty(text.shape[:2], dtype=torch.bool, device="meta"),
+            text_read=read,
             # Levels are looked at, so they need values.
             noise_level=torch.zeros(batch, dtype=torch.long) if noisy else None,
         )
 
     return cost_of(call)
+
+
+@lru_cache
+def _reading_cost(network: nn.Module, texts: int, tokens: int, dtype: torch.dtype) -> Cost:
+    """Of all keys and values of the text, which live as long as a window is sampled."""
+    width = _config(network).cross_attention_dim
+    return cost_of(
+        lambda: _read(network, torch.empty(texts, tokens, width, dtype=dtype, device="meta"))
+    )
+
+
+def _read(network: nn.Module, text: torch.Tensor) -> ReadText:
+    read: ReadText = network.read_text(text)  # type: ignore[operator]
+    return read
 
 
 @lru_cache

@@ -72,6 +72,15 @@ def test_without_a_companion_has_zeros_in_its_place_and_still_stacks() -> None:
     assert not both.beside["keys"][3:].any()
 
 
+def test_what_was_read_of_a_text_goes_with_it_and_with_no_other() -> None:
+    layer = torch.nn.Identity()
+    told = replace(condition(frames=True), text_read={layer: (torch.zeros(1), torch.zeros(1))})
+    for same in (told.without("frames"), told.crop(slice(0, 2), slice(1, 3))):
+        assert same.text_read is told.text_read
+    for other in (told.without("text"), Condition.stack([told, told]), told.to("cpu")):
+        assert other.text_read is None
+
+
 def test_without_nothing_is_the_same() -> None:
     told = condition()
     assert told.without() is told

@@ -107,3 +107,16 @@ def test_fused_it_draws_the_same_and_is_a_plain_network_again(frames: int) -> No
     assert plain.state_dict().keys() == names
     inputs = told(frames)
     torch.testing.assert_close(plain(**inputs), taught(**inputs), atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_what_the_text_is_read_as_has_the_changes() -> None:
+    network = tiny_network(channels=4)
+    before = network.read_text(told(3)["encoder_hidden_states"])
+    add_lora(network, rank=2)
+    fill(network)
+    read = network.read_text(told(3)["encoder_hidden_states"])
+    for layer, keys_and_values in read.items():
+        for new, old in zip(keys_and_values, before[layer], strict=True):
+            assert not torch.allclose(new, old, atol=1e-3)
+    assert torch.equal(network(**told(3), text_read=read), network(**told(3)))

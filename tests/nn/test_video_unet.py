@@ -12,6 +12,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from mutoscope.errors import RequestError
+from mutoscope.nn.attention import TextAttention
 from mutoscope.nn.blocks import ResnetBlock
 from mutoscope.nn.clip_attention import ClipAttention
 from mutoscope.nn.temporal import TemporalAttention
@@ -366,6 +367,25 @@ def test_a_distance_that_cannot_be_shown_is_refused(kind: dict[str, object], str
         network(**inputs_of(network), frame_stride=stride)
 
 
+@KINDS
+@pytest.mark.parametrize("num_images", [0, 1])
+@torch.inference_mode()
+def test_a_text_that_was_read_once_changes_no_bit(kind, num_images: int) -> None:
+    network = tiny(**kind)
+    told = inputs_of(network) | {"num_images": num_images}
+    if num_images:
+        text = told["encoder_hidden_states"]
+        told["encoder_hidden_states"] = torch.stack([text, text.flip(-2)], dim=1)
+    read = network.read_text(told["encoder_hidden_states"])
+    assert set(read) == {each for each in network.modules() if isinstance(each, TextAttention)}
+    expected = network(**told)
+    other = network.read_text(2 * told["encoder_hidden_states"])
+    assert not torch.allclose(network(**told, text_read=other), expected, atol=1e-4)
+    for layer in read:
+        layer.to_k = layer.to_v = None  # nothing is left to make them anew
+    assert torch.equal(network(**told, text_read=read), expected)
+
+
 @torch.no_grad()
 def test_padding_tokens_have_no_influence() -> None:
     network, told = tiny(), inputs()
@@ -451,6 +471,7 @@ def test_a_configuration_that_cannot_be_is_refused(changes, message) -> None:
         ({"num_images": 3}, r"num_images=3 cannot be told apart from 3 frames"),
         ({"num_images": -1}, r"num_images=-1 cannot be told apart"),
         ({"text_mask": torch.ones(2, 4, dtype=torch.bool)}, r"Give a mask of shape \(2, 5\)"),
+        ({"text_read": tiny().read_text(torch.zeros(3, 5, 6))}, r"of 3 texts does not fit 2"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(changes, message) -> None:

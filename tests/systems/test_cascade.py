@@ -1,5 +1,6 @@
 """LaVie's stages one after the other: what each gets, and that stopping between them is free."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 from mutoscope.errors import RequestError
+from mutoscope.nn.attention import TextAttention
+from mutoscope.stages.text_stage import TextStage
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import load
 from mutoscope.types import Latents, Size
@@ -227,3 +230,29 @@ def test_enlarging_in_the_cascade_is_enlarging_its_frames(tiny_cascade: LaVie) -
     small = tiny_cascade(PROMPT, stages=TWO, seeds=3).frames[0]
     large = tiny_cascade.upscale(small, PROMPT, fps=32.0, seed=3).frames
     assert np.array_equal(large, tiny_cascade(PROMPT, seeds=3).frames)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_text_is_read_once_in_each_window_and_no_bit_changes(
+    tiny_cascade: LaVie, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    usual = tiny_cascade.usual_cuts()
+    cuts = replace(usual, stages={n: replace(cut, apart=apart) for n, cut in usual.stages.items()})
+    reads: list[torch.nn.Module] = []
+    read = TextAttention.read
+
+    def counting(layer: TextAttention, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        reads.append(layer)
+        return read(layer, states)
+
+    monkeypatch.setattr(TextAttention, "read", counting)
+    frames = tiny_cascade(PROMPT, num_frames=20, cuts=cuts).frames
+    for network in (tiny_cascade.base, tiny_cascade.interpolator):
+        layers = {each for each in network.modules() if isinstance(each, TextAttention)}
+        of_it = [each for each in reads if each in layers]
+        windows = 1 if network is tiny_cascade.base else 2
+        assert len(of_it) == windows * (1 + apart) * len(layers)
+    often = len(reads)
+    monkeypatch.setattr(TextStage, "read_once", lambda self, condition: condition)
+    assert np.array_equal(tiny_cascade(PROMPT, num_frames=20, cuts=cuts).frames, frames)
+    assert len(reads) - often > often
