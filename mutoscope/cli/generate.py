@@ -62,6 +62,9 @@ def generate(
     memory: Annotated[
         str | None, Option(help="What it must fit in, e.g. 12GB; see mutoscope plan.")
     ] = None,
+    max_quality_loss: Annotated[
+        str, Option(help="Allowed for speed, as measured: e.g. 2% of the pixel range; 0 is exact.")
+    ] = "0",
 ) -> None:
     """Make videos from sentences."""
     texts = _texts(prompt or [], prompts)
@@ -84,10 +87,18 @@ def generate(
 
     from mutoscope.cli.making import Settings, open_system, open_within, pick_device, task_for
     from mutoscope.cli.picture import how_it_is_cut, open_picture
+    from mutoscope.cli.reuse import reusing
     from mutoscope.systems.load import outline
+    from mutoscope.systems.reuse_curve import read_loss
     from mutoscope.types import Size
     from mutoscope.video.files import check_target
 
+    loss = read_loss(max_quality_loss)
+    if loss and memory is not None:
+        raise RequestError(
+            "--max-quality-loss cannot be used with --memory: what is reused is kept in memory, "
+            "which no plan knows of yet. Leave one of the two out."
+        )
     picture, picture_hash = (None, "") if image is None else open_picture(image)
     asked_size = None if size is None else Size.parse(size)
     for path in paths:
@@ -136,6 +147,8 @@ def generate(
         asked = model, device, dtype, memory
         system, dtype, cuts = open_within(*asked, lambda system: task_for(system, first))
         first = replace(first, dtype=dtype)
+    if loss:
+        first = reusing(system, first, loss)
     jobs = [replace(first, prompt=text, seed=number) for text, number in wanted]
     _make(system, jobs, paths, rate, sheet, cuts)
     if first.long:

@@ -14,6 +14,7 @@ import torch
 from mutoscope import __version__
 from mutoscope.cli.picture import same_picture
 from mutoscope.diffusion.denoise import OnStep
+from mutoscope.diffusion.reuse import Reuse
 from mutoscope.errors import DataError, RequestError
 from mutoscope.metrics.health import check_finite
 from mutoscope.systems import System, load
@@ -56,6 +57,8 @@ class Settings:
         long: Whether it goes on from clip to clip.
         image: Absolute path of the picture that it begins with; empty for none.
         image_sha256: Hash of the picture's pixels.
+        reuse_interval: Every so many steps the base is computed whole (see `Reuse`); 1 is always.
+        reuse_layers: How many of its layers are computed anew in the other steps.
     """
 
     model: str
@@ -76,6 +79,15 @@ class Settings:
     long: bool = False
     image: str = ""
     image_sha256: str = ""
+    reuse_interval: int = 1
+    reuse_layers: int = 0
+
+    @property
+    def reuse(self) -> Reuse | None:
+        """How the base reuses deep features; None for not."""
+        if self.reuse_interval == 1:
+            return None
+        return Reuse(interval=self.reuse_interval, layers=self.reuse_layers)
 
     @classmethod
     def from_record(cls, path: Path, record: Mapping[str, object]) -> "Settings":
@@ -274,6 +286,7 @@ def draw(
         long=settings.long,
         resume=resume,
         cuts=cuts,
+        reuse=settings.reuse,
         on_step=on_step,
         on_stage=checked,
     )

@@ -100,12 +100,19 @@ class DownLevel(Level):
         self, rows: Tensor, moment: Moment, text: FoldedText, fold: Fold
     ) -> tuple[Tensor, list[Tensor]]:
         """`R C H W` -> what goes on to the next level, and the skip connections of this one."""
+        skips = self.first(len(self.resnets), rows, moment, text, fold)
+        skips += [downsample(skips[-1]) for downsample in self.downsamplers]
+        return self.over_time(skips[-1], moment, fold), skips
+
+    def first(
+        self, count: int, rows: Tensor, moment: Moment, text: FoldedText, fold: Fold
+    ) -> list[Tensor]:
+        """The skip connections of the first so many layers (`R C H W` each)."""
         skips = []
-        for index in range(len(self.resnets)):
+        for index in range(count):
             rows = self.layer(index, rows, moment, text, fold)
             skips.append(rows)
-        skips += [downsample(rows) for downsample in self.downsamplers]
-        return self.over_time(skips[-1], moment, fold), skips
+        return skips
 
 
 class MiddleLevel(Level):
@@ -137,13 +144,26 @@ class UpLevel(Level):
         self, rows: Tensor, skips: list[Tensor], moment: Moment, text: FoldedText, fold: Fold
     ) -> Tensor:
         """`R C H W` -> `R C' H' W'`; takes its skip connections off the end of `skips`."""
-        for index in range(len(self.resnets)):
-            rows = torch.cat([rows, skips.pop()], dim=1)
-            rows = self.layer(index, rows, moment, text, fold)
+        rows = self.layers(range(len(self.resnets)), rows, skips, moment, text, fold)
         for upsample in self.upsamplers:
             # An odd size was rounded up on the way down: only the skip connection knows it.
             rows = upsample(rows, skips[-1].shape[-2:])
         return self.over_time(rows, moment, fold)
+
+    def layers(
+        self,
+        indices: range,
+        rows: Tensor,
+        skips: list[Tensor],
+        moment: Moment,
+        text: FoldedText,
+        fold: Fold,
+    ) -> Tensor:
+        """The layers of these indices alone; each takes up one skip connection."""
+        for index in indices:
+            rows = torch.cat([rows, skips.pop()], dim=1)
+            rows = self.layer(index, rows, moment, text, fold)
+        return rows
 
 
 def down_levels(

@@ -34,7 +34,14 @@ from mutoscope.nn.checks import (
 )
 from mutoscope.nn.embeddings import TimeEmbedding
 from mutoscope.nn.fold import Fold
-from mutoscope.nn.levels import LevelConfig, MiddleLevel, down_levels, up_levels
+from mutoscope.nn.levels import (
+    DownLevel,
+    LevelConfig,
+    MiddleLevel,
+    UpLevel,
+    down_levels,
+    up_levels,
+)
 from mutoscope.nn.placing import FrameCode, Moment
 from mutoscope.types import Latents, Times
 
@@ -217,7 +224,9 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         frame_stride: int = 1,
         first_frame: int = 0,
         text_read: ReadText | None = None,
-    ) -> Float[Tensor, "B out F H W"]:
+        layers_anew: int | None = None,
+        deep: Float[Tensor, "R C H W"] | None = None,
+    ) -> Float[Tensor, "B out F H W"] | tuple[Float[Tensor, "B out F H W"], Tensor]:
         """Predicts what the noise process asks for, for every frame.
 
         Args:
@@ -234,19 +243,26 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             first_frame: Number of the first frame in its clip; known to a network with
                 `frame_numbers`, to others it is nothing.
             text_read: What `read_text` made of the same text, which is then not made anew.
+            layers_anew: Where deep features are to be reused: how many layers of the finest level
+                on the way up lie above them, 1 to `layers_per_block` + 1.
+            deep: The deep features that another call with the same `layers_anew` gave, of other
+                noise and time: all below is then left out, and so are the layers on the way down
+                that lead to nothing else.
 
         Returns:
-            The prediction, B out_channels F H W.
+            The prediction, B out_channels F H W; with `layers_anew` also the deep features.
 
         Raises:
             RequestError: The shapes do not fit each other or the network.
 
-        Source: LaVie (arXiv 2309.15103) §4.1, §4.2, §4.3.
+        Source: LaVie (arXiv 2309.15103) §4.1, §4.2, §4.3; deep features: DeepCache (arXiv
+        2312.00858) §3.2.
         """
         self._check_inputs(sample, timestep, encoder_hidden_states, text_mask, num_images)
         self._check_noise_level(noise_level, sample.shape[0])
         self._check_frame_stride(frame_stride)
         self._check_text_read(text_read, encoder_hidden_states)
+        self._check_deep(layers_anew, deep, sample)
         clips, frames = sample.shape[0], sample.shape[2] - num_images
         fold = Fold(clips, frames, num_images, frame_stride, first_frame)
         states, mask = encoder_hidden_states, text_mask
@@ -260,16 +276,51 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         # Every residual block wants the activated embedding, so it is activated once.
         moment = Moment(functional.silu(time), self._frames(timestep, text, fold))
 
+        told = moment, text, fold
         rows = self.conv_in(fold.fold(sample))
+        if layers_anew is None:
+            rows, skips = self._to_finest(rows, *told)
+            rows = self.up_blocks[-1](rows, skips, *told)
+        else:
+            rows, deep = self._above(deep, layers_anew, rows, *told)
+        rows = self.conv_out(functional.silu(self.conv_norm_out(rows, fold)))
+        prediction = fold.unfold(rows)
+        return prediction if deep is None else (prediction, deep)
+
+    def _to_finest(
+        self, rows: Tensor, moment: Moment, text: FoldedText, fold: Fold
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All the way down and up to the finest level; its input there and its skip connections."""
         skips = [rows]
         for down in self.down_blocks:
             rows, passed = down(rows, moment, text, fold)
             skips += passed
         rows = self.mid_block(rows, moment, text, fold)
-        for up in self.up_blocks:
+        for up in self.up_blocks[:-1]:
             rows = up(rows, skips, moment, text, fold)
-        rows = self.conv_out(functional.silu(self.conv_norm_out(rows, fold)))
-        return fold.unfold(rows)
+        return rows, skips
+
+    def _above(
+        self,
+        deep: Tensor | None,
+        layers_anew: int,
+        rows: Tensor,
+        moment: Moment,
+        text: FoldedText,
+        fold: Fold,
+    ) -> tuple[Tensor, Tensor]:
+        """What the finest level ends with, made on top of deep features, and these."""
+        beginning, finest, told = self.down_blocks[0], self.up_blocks[-1], (moment, text, fold)
+        assert isinstance(beginning, DownLevel)
+        assert isinstance(finest, UpLevel)
+        count = len(finest.resnets)
+        if deep is None:
+            deep, skips = self._to_finest(rows, *told)
+            deep = finest.layers(range(count - layers_anew), deep, skips, *told)
+        else:
+            skips = [rows, *beginning.first(layers_anew - 1, rows, *told)]
+        rows = finest.layers(range(count - layers_anew, count), deep, skips, *told)
+        return finest.over_time(rows, moment, fold), deep
 
     def read_text(self, encoder_hidden_states: Float[Tensor, "B *texts L D"]) -> ReadText:
         """The keys and values that attention to text makes of it, layer by layer.
@@ -338,6 +389,26 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             raise RequestError(
                 f"text_read of {found.pop()} texts does not fit {texts}: it is what read_text made "
                 "of encoder_hidden_states. Read these, or leave it out."
+            )
+
+    def _check_deep(self, layers_anew: int | None, deep: Tensor | None, sample: Tensor) -> None:
+        most = self.config["layers_per_block"] + 1
+        if layers_anew is None and deep is not None:
+            raise RequestError(
+                "deep features without layers_anew cannot be used: that says how deep they lie. "
+                "Give the number that they were made with."
+            )
+        if layers_anew is not None and not 1 <= layers_anew <= most:
+            raise RequestError(
+                f"layers_anew={layers_anew} is not possible: this network has {most} layers at its "
+                f"finest level on the way up. Use 1 to {most}."
+            )
+        rows = sample.shape[0] * sample.shape[2]
+        if deep is not None and (len(deep), *deep.shape[2:]) != (rows, *sample.shape[-2:]):
+            raise RequestError(
+                f"deep features of shape {tuple(deep.shape)} do not fit a sample of shape "
+                f"{tuple(sample.shape)}: they have a row per frame and the same height and width. "
+                "Give those that a call for the same sample made."
             )
 
     def _check_frame_stride(self, stride: int) -> None:

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise, pinned
 from mutoscope.diffusion.guidance import Guidance
 from mutoscope.diffusion.process import Process
+from mutoscope.diffusion.reuse import Reuse
 from mutoscope.diffusion.tiles import Tiles
 from mutoscope.diffusion.times import TimeDraw, UniformTimes
 from mutoscope.diffusion.windows import Window
@@ -61,6 +62,23 @@ class Stage(ABC):
         """One call of the network."""
         prediction: Latents = self.network(**self.network_input(noisy, time, condition))
         return prediction
+
+    def predict_from(
+        self, noisy: Latents, time: Times, condition: Condition, deep: Tensor | None, layers: int
+    ) -> tuple[Latents, Tensor]:
+        """One call of the network, on top of the deep features of another if given, and these.
+
+        Args:
+            noisy: As of `predict`.
+            time: As of `predict`.
+            condition: As of `predict`.
+            deep: Deep features; None makes them anew.
+            layers: How many layers lie above them; see `Reuse`.
+        """
+        told = self.network_input(noisy, time, condition)
+        prediction, deep = self.network(**told, layers_anew=layers, deep=deep)
+        assert deep is not None
+        return prediction, deep
 
     def read_once(self, condition: Condition) -> Condition:
         """The condition with all that one sampling need not make in every step; as it is, if none.
@@ -139,6 +157,7 @@ class Stage(ABC):
         generators: Sequence[Generator],
         apart: bool = False,
         on_step: OnStep | None = None,
+        reuse: Reuse | None = None,
     ) -> Iterator[Latents]:
         """Draws latents of any length, window after window; together they are all frames.
 
@@ -157,6 +176,7 @@ class Stage(ABC):
             apart: Whether each branch of guidance has a network call of its own.
             on_step: Called after each step with steps done and in all windows together; raise
                 `Cancelled` in it to stop.
+            reuse: How deep features of the network are reused between steps; None is exact.
         """
         channels, height, width = shape
         parameter = next(self.network.parameters())
@@ -170,8 +190,10 @@ class Stage(ABC):
                 frames[:, :, : part.known] = before[:, :, -part.known :]
                 mask = torch.arange(noise.shape[2], device=noise.device) < part.known
                 told = replace(condition, frames=frames, frame_mask=mask.expand(len(noise), -1))
+            # What is reused is that of one window.
+            predict = self.predict if reuse is None else reuse.over(self.predict_from)
             before = denoise(
-                tiles.over(self.predict),
+                tiles.over(predict),
                 noise,
                 scheduler=scheduler,
                 steps=steps,

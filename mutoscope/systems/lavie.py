@@ -14,6 +14,7 @@ from transformers import CLIPTextModel, PreTrainedTokenizerFast
 from mutoscope.diffusion.denoise import OnStep
 from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import process_from
+from mutoscope.diffusion.reuse import Reuse
 from mutoscope.diffusion.tiles import Tiles
 from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
@@ -231,6 +232,7 @@ class LaVie(System):
         long: bool = False,
         resume: tuple[str, Latents] | None = None,
         cuts: Cuts | None = None,
+        reuse: Reuse | None = None,
         on_step: OnStep | None = None,
         on_stage: OnStage | None = None,
         output_type: OutputType = "uint8",
@@ -260,6 +262,8 @@ class LaVie(System):
                 those before it do not run, and number and size of frames follow from them; `image`
                 and `long` then have had their effect.
             cuts: How much is done at once (see `plan`); None for as much as the networks learned.
+            reuse: How the base reuses deep features between steps, which saves time and costs
+                quality (see `mutoscope.systems.reuse_curve`); None for exact frames.
             on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
             on_stage: Called with the name and the latents of each stage that has run, but the last,
                 upscaling, whose latents are never all there at once.
@@ -318,6 +322,7 @@ class LaVie(System):
                     generators=self.generators(seeds, len(prompts)),
                     apart=cuts.stages[BASE].apart,
                     on_step=on_step,
+                    reuse=reuse,
                 )
                 latents = torch.cat(list(drawn), dim=2)[:, :, :keys]
             if on_stage is not None:

@@ -77,6 +77,18 @@ def load(
     return system
 
 
+def folder_of(name_or_path: str | Path) -> Path:
+    """The folder of a model that can be loaded.
+
+    Args:
+        name_or_path: As in `load`.
+
+    Raises:
+        ModelError: As in `load`.
+    """
+    return _place(name_or_path)[0]
+
+
 def outline(name_or_path: str | Path) -> System:
     """A system without weights: its parameters are on the meta device.
 

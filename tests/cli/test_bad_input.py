@@ -55,6 +55,11 @@ def assert_one_line(result: Result, code: int, words: str) -> None:
         (["star", "--device", "abacus"], 1, "device 'abacus' cannot be used here"),
         (["star", "--dtype", "fp8"], 1, "possible are fp32, bf16, fp16"),
         (["star", "--model", "nope"], 1, "one of lavie-mini"),
+        (["star", "--max-quality-loss", "some"], 1, "'some' cannot be read"),
+        (["star", "--max-quality-loss", "-1%"], 1, "it is a percentage"),
+        (["star", "--max-quality-loss", "2%"], 1, "First measure it: python -m benchmarks.reuse"),
+        (["star", "--max-quality-loss", "2%", "--memory", "1GB"], 1, "Leave one of the two out"),
+        (["star", "--lora", "word", "--memory", "1GB"], 1, "Save a model that does, once"),
         (["star", "--stepz", "3"], 2, "--stepz"),
     ],
 )

@@ -9,10 +9,14 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from mutoscope.diffusion.reuse import Reuse
 from mutoscope.systems.lavie import LaVie
+from mutoscope.systems.lora import base_hash
+from mutoscope.systems.reuse_curve import curve_text
 from mutoscope.types import Size
 from mutoscope.video.files import probe, read_frames
 from tests.cli.conftest import Result
+from tests.systems.test_reuse_curve import curve
 
 PROMPT = "a red star drifts left"
 Run = Callable[..., Result]
@@ -75,10 +79,40 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
         "long": False,
         "image": "",
         "image_sha256": "",
+        "reuse_interval": 1,
+        "reuse_layers": 0,
     }
     assert set(info["made"]) == {
         "settings", "frames_sha256", "weights", "mutoscope", "package", "versions", "machine",
     }  # fmt: skip
+
+
+def test_the_quality_loss_allowed_decides_what_is_reused(
+    run: Run, copy_of_tiny: Callable[[], Path], tiny_system: LaVie
+) -> None:
+    folder = copy_of_tiny()
+    (folder / "reuse.json").write_text(curve_text(curve(weights=base_hash(tiny_system))))
+    exact = tiny_system(PROMPT, seeds=0).frames[0]
+    for loss, reuse in (
+        ("0", None),
+        ("0.9%", None),
+        ("2%", Reuse(interval=2, layers=2)),
+        ("2.4", Reuse(interval=2, layers=2)),
+        ("4", Reuse(interval=3, layers=1)),
+    ):
+        made = run(
+            *("generate", PROMPT, "--model", folder, "--out", "v.webp", "--max-quality-loss", loss)
+        )
+        assert made.code == 0, made
+        assert ("measured on 8 prompts, 2026-01-02" in made.out) == (loss != "0")
+        frames, _ = read_frames(Path("v.webp"))
+        assert np.array_equal(frames, tiny_system(PROMPT, seeds=0, reuse=reuse).frames[0])
+        assert np.array_equal(frames, exact) == (reuse is None)
+        assert run("replay", "v.webp").code == 0
+    (folder / "reuse.json").write_text(curve_text(curve(weights="other")))
+    wrong = run("generate", PROMPT, "--model", folder, "--max-quality-loss", "2%")
+    assert (wrong.code, wrong.err.count("\n")) == (1, 1)
+    assert "it was measured for others (other; these are" in wrong.err
 
 
 def test_several_prompts_and_seeds_and_their_sheet(run: Run, tiny_folder: Path) -> None:

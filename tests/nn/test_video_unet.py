@@ -386,6 +386,35 @@ def test_a_text_that_was_read_once_changes_no_bit(kind, num_images: int) -> None
     assert torch.equal(network(**told, text_read=read), expected)
 
 
+@KINDS
+@pytest.mark.parametrize("layers_anew", [1, 2, 3])
+@pytest.mark.parametrize("num_images", [0, 1])
+@torch.inference_mode()
+def test_deep_features_of_the_same_call_change_no_bit(
+    kind, layers_anew: int, num_images: int
+) -> None:
+    """Nothing but the layers above them is computed again."""
+    network = tiny(**kind, layers_per_block=2)
+    told = inputs_of(network) | {"num_images": num_images}
+    if num_images:
+        told["encoder_hidden_states"] = torch.stack([told["encoder_hidden_states"]] * 2, dim=1)
+    expected = network(**told)
+    whole, deep = network(**told, layers_anew=layers_anew)
+    assert torch.equal(whole, expected)
+    runs: list[torch.nn.Module] = []
+    for name, module in network.named_modules():
+        if isinstance(module, ResnetBlock) and "temporal_module" not in name:
+            module.register_forward_hook(lambda module, *_: runs.append(module))
+    again, kept = network(**told, layers_anew=layers_anew, deep=deep)
+    assert torch.equal(again, expected)
+    assert kept is deep
+    up = list(network.up_blocks[-1].resnets[3 - layers_anew :])
+    down = list(network.down_blocks[0].resnets[: layers_anew - 1])
+    assert runs == down + up
+    other, _ = network(**told | {"sample": 2 * told["sample"]}, layers_anew=layers_anew, deep=deep)
+    assert not torch.allclose(other, expected, atol=1e-4)  # what lies above is of this call
+
+
 @torch.no_grad()
 def test_padding_tokens_have_no_influence() -> None:
     network, told = tiny(), inputs()
@@ -472,6 +501,10 @@ def test_a_configuration_that_cannot_be_is_refused(changes, message) -> None:
         ({"num_images": -1}, r"num_images=-1 cannot be told apart"),
         ({"text_mask": torch.ones(2, 4, dtype=torch.bool)}, r"Give a mask of shape \(2, 5\)"),
         ({"text_read": tiny().read_text(torch.zeros(3, 5, 6))}, r"of 3 texts does not fit 2"),
+        ({"layers_anew": 3}, r"layers_anew=3 is not possible: .* Use 1 to 2"),
+        ({"layers_anew": 0}, r"layers_anew=0 is not possible"),
+        ({"deep": torch.zeros(6, 8, 5, 7)}, r"without layers_anew"),
+        ({"layers_anew": 1, "deep": torch.zeros(4, 8, 5, 7)}, r"have a row per frame"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(changes, message) -> None:
