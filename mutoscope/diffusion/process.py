@@ -20,6 +20,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     SchedulerMixin,
+    UniPCMultistepScheduler,
 )
 from einops import rearrange
 from jaxtyping import Float
@@ -33,7 +34,7 @@ NOISIEST_TIME = 1000
 
 Betas = Literal["linear", "scaled_linear", "cosine"]
 Prediction = Literal["epsilon", "v"]
-Solver = Literal["ddim", "dpm++"]
+Solver = Literal["ddim", "dpm++", "unipc"]
 
 # Our name -> (diffusers' beta_schedule, beta_start, beta_end). The cosine law has no end points;
 # diffusers' defaults stand there, so that one config compares equal to another.
@@ -154,7 +155,9 @@ class VariancePreserving:
             return (self.min_snr / snr).clamp(max=1)
         return snr.clamp(max=self.min_snr) / (snr + 1)
 
-    def scheduler(self, solver: Solver = "ddim") -> DDIMScheduler | DPMSolverMultistepScheduler:
+    def scheduler(
+        self, solver: Solver = "ddim"
+    ) -> DDIMScheduler | DPMSolverMultistepScheduler | UniPCMultistepScheduler:
         """A deterministic sampler from the noisiest step all the way to clean data.
 
         Spacing is "trailing": diffusers' default starts well below the noisiest step. Other
@@ -163,7 +166,9 @@ class VariancePreserving:
         Args:
             solver: "ddim", without added noise (Song et al., arXiv 2010.02502, Eq. 12), whose grid
                 in diffusers drifts where the steps do not divide 1000; or "dpm++", second order
-                (Lu et al., arXiv 2211.01095), nearer at equal steps and right at any number.
+                (Lu et al., arXiv 2211.01095), nearer at equal steps and right at any number; or
+                "unipc", which corrects each step once the next is known (Zhao et al., arXiv
+                2302.04867), at as many network calls.
 
         Returns:
             The scheduler, whose config holds the whole law.
@@ -181,6 +186,8 @@ class VariancePreserving:
         }
         if solver == "dpm++":
             return DPMSolverMultistepScheduler(**config)
+        if solver == "unipc":
+            return UniPCMultistepScheduler(**config)
         return DDIMScheduler(**config, clip_sample=False, set_alpha_to_one=True)
 
     def _alpha_sigma(self, like: Latents, time: Times) -> tuple[Tensor, Tensor]:

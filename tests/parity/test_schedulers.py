@@ -112,7 +112,8 @@ def test_a_saved_scheduler_gives_its_process_back(
 def test_the_law_does_not_depend_on_the_solver(solver: type[DDIMScheduler]) -> None:
     process = VariancePreserving("scaled_linear", "v")
     assert process_from(solver.from_config(process.scheduler().config)) == process
-    assert process_from(process.scheduler("dpm++")) == process
+    for name in ("ddim", "dpm++", "unipc"):
+        assert process_from(process.scheduler(name)) == process
 
 
 def test_the_law_of_a_flow_does_not_depend_on_the_solver() -> None:
