@@ -31,12 +31,12 @@ AT_ONCE = 8
 
 
 def from_time(
-    stage: KeyFrames, noisy: Latents, time: int, told: Condition, scale: float
+    stage: KeyFrames, noisy: Latents, time: int, told: Condition, guidance: TextGuidance
 ) -> Latents:
     """Takes the noise of `time` away in the steps of DDIM that are left from there."""
     law = stage.process
     assert isinstance(law, VariancePreserving)
-    guidance, solver = TextGuidance(scale), law.scheduler("ddim")
+    solver = law.scheduler("ddim")
     solver.set_timesteps(STEPS)
     branches = guidance.branches(told)
     everything = branches[0] if len(branches) == 1 else branches[0].stack(branches)
@@ -45,7 +45,7 @@ def from_time(
         seen = latents.repeat(len(branches), 1, 1, 1, 1)
         times = now.float().expand(len(seen))
         prediction = guidance.combine(
-            stage.predict(seen, times, everything).chunk(len(branches)), told
+            stage.predict(seen, times, everything).chunk(len(branches)), told, float(now)
         )
         latents = solver.step(prediction, now, latents, return_dict=False)[0]
     return latents
@@ -58,7 +58,7 @@ def main(count: int, model: str) -> None:
     text = TextEncoder(system.text_encoder, system.tokenizer)
     stage = KeyFrames(system.base, process_from(system.scheduler), text)
     asked = single_scenes(count, "video", first=FIRST_SCENE)
-    scale = system.config.guidance_scale
+    guidance = system.guidance()
     for time in TIMES:
         found = []
         for first in range(0, count, AT_ONCE):
@@ -66,7 +66,7 @@ def main(count: int, model: str) -> None:
             with torch.inference_mode():
                 noisy, _, _ = shown.in_noise(stage.process, part, time=float(time), seed=first)
                 told = stage.describe([caption(s, level="full", seed=s.seed) for s in part])
-                video = codec.decode(from_time(stage, noisy, time, told, scale))
+                video = codec.decode(from_time(stage, noisy, time, told, guidance))
             readings = oracle.read(video.clamp(-1, 1), fps=fps)
             found += [score(s, reading) for s, reading in zip(part, readings, strict=True)]
         shares = (

@@ -105,7 +105,7 @@ def denoise(
             time = now.to(torch.float32).expand(len(seen))
             answers = torch.cat([predict(seen, time, told) for told in calls])
             predictions = answers.chunk(len(branches))
-            prediction = guidance.combine(predictions, condition)
+            prediction = guidance.combine(predictions, condition, float(now))
             (latents, *_) = solver.step(prediction, now, latents, **extra)
             latents = pinned(latents, condition)
             if on_step is not None:

@@ -72,6 +72,8 @@ class LaVie(System):
         fps: Frame rate of the key frames in training, Hz.
         steps: Sampling steps that suit the base.
         guidance_scale: Strength of guidance that suits the base.
+        early_guidance: How many times as far guidance leads the base at first; see `TextGuidance`.
+        early_until: The last time at which it does.
         factor: Frames from one key frame to the next, in the interpolated video.
         interpolation_steps: Sampling steps that suit the interpolator.
         interpolation_guidance_scale: Strength of guidance that suits it.
@@ -136,6 +138,8 @@ class LaVie(System):
         fps: float = 8.0,
         steps: int = 50,
         guidance_scale: float = 7.5,
+        early_guidance: float = 1.0,
+        early_until: float = 900.0,
         factor: int = 4,
         interpolation_steps: int = 50,
         interpolation_guidance_scale: float = 4.0,
@@ -174,6 +178,8 @@ class LaVie(System):
             fps=fps,
             steps=steps,
             guidance_scale=guidance_scale,
+            early_guidance=early_guidance,
+            early_until=early_until,
             factor=factor,
             interpolation_steps=interpolation_steps,
             interpolation_guidance_scale=interpolation_guidance_scale,
@@ -280,7 +286,7 @@ class LaVie(System):
         factor = self.config.factor if INTERPOLATE in wanted and frames > 1 else 1
         small = self._small_size(size, wanted, codec)
         level = self.config.noise_level if noise_level is None else noise_level
-        scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        guidance = self.guidance(guidance_scale)
         if output_type not in get_args(OutputType):
             raise RequestError(
                 f"output_type={output_type!r} is not known: possible are "
@@ -318,7 +324,7 @@ class LaVie(System):
                     tiles=Tiles(height=cells[0], width=cells[1], overlap=0),
                     scheduler=self.scheduler,
                     steps=self.config.steps if steps is None else steps,
-                    guidance=TextGuidance(scale),
+                    guidance=guidance,
                     generators=self.generators(seeds, len(prompts)),
                     apart=cuts.stages[BASE].apart,
                     on_step=on_step,
@@ -339,6 +345,15 @@ class LaVie(System):
             self.pixels(latents, cuts.small), prompts, negative_prompt, level, seeds, cuts, on_step
         )
         return VideoOutput(large, fps)
+
+    def guidance(self, scale: float | None = None) -> TextGuidance:
+        """How the base is guided: by the scale that is asked for, or by its usual one."""
+        config = self.config
+        return TextGuidance(
+            config.guidance_scale if scale is None else scale,
+            early=config.early_guidance,
+            early_until=config.early_until,
+        )
 
     def load_lora(self, folder: str | Path) -> "LaVie":
         """Teaches this model the word that `mutoscope personalize` learned; returns the model.

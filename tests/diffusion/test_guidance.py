@@ -29,7 +29,7 @@ def test_no_guidance_is_one_branch_and_its_own_answer(guidance: Unguided | TextG
     told = Told()
     answer = torch.randn(1, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     assert guidance.branches(told) == [told]
-    assert guidance.combine([answer], told) is answer
+    assert guidance.combine([answer], told, 500.0) is answer
 
 
 @pytest.mark.parametrize(("scale", "combined"), [(0.0, 2.0), (0.5, 3.5), (2.0, 8.0), (7.5, 24.5)])
@@ -37,7 +37,7 @@ def test_text_guidance_goes_from_the_answer_without_text_through_that_with(
     scale: float, combined: float
 ) -> None:
     with_text, without_text = torch.full((1, 1, 1, 1, 1), 5.0), torch.full((1, 1, 1, 1, 1), 2.0)
-    result = TextGuidance(scale).combine([with_text, without_text], Told())
+    result = TextGuidance(scale).combine([with_text, without_text], Told(), 500.0)
     assert result.item() == pytest.approx(combined)
 
 
@@ -45,3 +45,16 @@ def test_text_guidance_goes_from_the_answer_without_text_through_that_with(
 def test_scales_that_guide_nowhere_are_refused(scale: float) -> None:
     with pytest.raises(RequestError, match=f"guidance scale {scale} cannot be used"):
         TextGuidance(scale)
+
+
+@pytest.mark.parametrize(("time", "combined"), [(999.0, 17.0), (900.0, 17.0), (899.0, 11.0)])
+def test_guidance_may_lead_further_at_first(time: float, combined: float) -> None:
+    with_text, without_text = torch.full((1, 1, 1, 1, 1), 5.0), torch.full((1, 1, 1, 1, 1), 2.0)
+    guidance = TextGuidance(3.0, early=2.0, early_until=900.0)
+    assert guidance.combine([with_text, without_text], Told(), time).item() == combined
+
+
+@pytest.mark.parametrize("early", [-1.0, float("nan")])
+def test_guidance_that_leads_nowhere_at_first_is_refused(early: float) -> None:
+    with pytest.raises(RequestError, match="at first"):
+        TextGuidance(3.0, early=early)
