@@ -145,19 +145,35 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def told(record: Record, steps: int) -> str:
+    """The figures of one step of so many, in words."""
+    return (
+        f"step {record['step']:.0f}/{steps}  loss {record['loss']:.4f}  "
+        f"{record['samples_per_second']:.1f} samples/s"
+    )
+
+
 class Display:
-    """Progress of one run: a bar on a terminal, a line every half minute elsewhere.
+    """How far a piece of work is: a bar on a terminal, a line now and then elsewhere.
 
     Args:
-        name: Of the run.
+        name: Of the work.
         console: Where to write.
-        steps: Of the whole run.
+        seconds_apart: Least time between two lines.
+        share_apart: Least share of the work between two lines, 0 to 1.
     """
 
-    def __init__(self, name: str, *, console: Console, steps: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        console: Console,
+        seconds_apart: float = SECONDS_BETWEEN_LINES,
+        share_apart: float = 0.0,
+    ) -> None:
         self.name = name
         self.console = console
-        self.steps = steps
+        self._apart = (seconds_apart, share_apart)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -167,7 +183,8 @@ class Display:
         )
         self._task: TaskID = self._bar.add_task(name, total=1.0, text="starting")
         self._began: tuple[float, float] | None = None
-        self._spoke = -math.inf
+        self._spoke = (-math.inf, -math.inf)
+        self._last = 0.0
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -181,20 +198,27 @@ class Display:
     ) -> None:
         self._bar.stop()
 
-    def show(self, record: Record, progress: float) -> None:
-        """Shows the newest step's figures and the share of the run that is done."""
+    def show(self, progress: float, text: str) -> None:
+        """Shows the share of the work that is done, what is to be said of it, and the time left.
+
+        A share below the last one begins the next piece of work.
+
+        Args:
+            progress: The share, 0 to 1.
+            text: A few words.
+        """
         now = time.monotonic()
-        if self._began is None:
-            self._began = (now, progress)
+        if self._began is None or progress < self._last:
+            self._began, self._spoke = (now, progress), (-math.inf, -math.inf)
+        self._last = progress
         since, start = self._began
         left = (now - since) * (1 - progress) / (progress - start) if progress > start else None
-        text = (
-            f"step {record['step']:.0f}/{self.steps}  loss {record['loss']:.4f}  "
-            f"{record['samples_per_second']:.1f} samples/s  {_clock(left)} left"
-        )
+        text = f"{text}  {_clock(left)} left"
         self._bar.update(self._task, completed=progress, text=text)
-        if not self.console.is_terminal and now - self._spoke >= SECONDS_BETWEEN_LINES:
-            self._spoke = now
+        seconds, share = now - self._spoke[0], progress - self._spoke[1]
+        due = seconds >= self._apart[0] and share >= self._apart[1]
+        if due and not self.console.is_terminal:
+            self._spoke = (now, progress)
             self.say(f"{progress:4.0%}  {text}")
 
     def say(self, text: str) -> None:

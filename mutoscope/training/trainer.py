@@ -22,7 +22,7 @@ from mutoscope.errors import Cancelled, RequestError, TrainingError
 from mutoscope.training import checkpoint as checkpoints
 from mutoscope.training.initialise import from_seed
 from mutoscope.training.learner import Learner, accelerator_for
-from mutoscope.training.log import Display, Figures, MetricsFile, losses, read_out
+from mutoscope.training.log import Display, Figures, MetricsFile, losses, read_out, told
 from mutoscope.training.prefetch import prefetched
 from mutoscope.training.provenance import (
     Ancestor,
@@ -144,7 +144,7 @@ class _Session:
         self.folder = folder
         self.parents = parents
         self.device = device
-        self.display = Display(recipe.name, console=console, steps=recipe.steps)
+        self.display = Display(recipe.name, console=console)
         self.unread: list[Figures] = []
 
     def begin(self, data: Path | None) -> None:
@@ -256,7 +256,7 @@ class _Session:
             record["samples_per_second"] = rate
         self.metrics.write(records)
         if progress is not None:
-            self.display.show(records[-1], progress)
+            self.display.show(progress, told(records[-1], self.recipe.steps))
 
     def _evaluate(self) -> None:
         self._read()

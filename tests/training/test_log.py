@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mutoscope.errors import TrainingError
 from mutoscope.training import log
-from mutoscope.training.log import Display, Figures, MetricsFile, losses, read_out
+from mutoscope.training.log import Display, Figures, MetricsFile, losses, read_out, told
 from tests.training.disk import disk_full_after
 
 LINES = [
@@ -101,21 +101,41 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     now = 0.0
     monkeypatch.setattr(log.time, "monotonic", lambda: now)
     text = io.StringIO()
-    with Display("run", console=Console(file=text, width=40), steps=100) as display:
+    with Display("run", console=Console(file=text, width=40)) as display:
         for step in range(1, 101):
             now = float(step)
             record = {"step": step, "loss": 0.5, "samples_per_second": 12.34}
-            display.show(record, progress=step / 100)
+            display.show(step / 100, told(record, 100))
     lines = text.getvalue().splitlines()
     assert len(lines) == 4
     assert lines[1] == ("run:  31%  step 31/100  loss 0.5000  12.3 samples/s  0:01:09 left")
 
 
+def test_lines_can_be_a_share_of_the_work_apart_and_the_next_work_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(log.time, "monotonic", lambda: now)
+    text = io.StringIO()
+    console = Console(file=text, width=40)
+    with Display("work", console=console, seconds_apart=0.0, share_apart=0.25) as display:
+        for number, step in enumerate((4, 5, 6, 7, 8, 0, 1, 2, 3)):
+            now = 10.0 * number
+            display.show(step / 8, "first" if number < 5 else "next")
+    assert text.getvalue().splitlines() == [
+        "work:  50%  first  -:--:-- left",
+        "work:  75%  first  0:00:20 left",
+        "work: 100%  first  0:00:00 left",
+        "work:   0%  next  -:--:-- left",
+        "work:  25%  next  0:01:00 left",
+    ]
+
+
 def test_on_a_terminal_progress_is_a_bar() -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=100)
-    with Display("run", console=console, steps=4) as display:
-        display.show({"step": 2, "loss": 0.5, "samples_per_second": 12.34}, progress=0.5)
+    with Display("run", console=console) as display:
+        display.show(0.5, told({"step": 2, "loss": 0.5, "samples_per_second": 12.34}, 4))
         display.say("a word")
     assert "run: a word" in text.getvalue()
     assert "50%" in text.getvalue()
