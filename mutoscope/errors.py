@@ -32,4 +32,4 @@ class TrainingError(MutoscopeError, RuntimeError):
 
 
 class Cancelled(MutoscopeError):
-    """Raised inside `on_step` to stop a running loop; nothing finished is lost."""
+    """Work was stopped before its end, e.g. by `on_step`; nothing finished is lost."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from mutoscope.errors import RequestError
+from mutoscope.errors import Cancelled, RequestError
 
 
 def evaluate(
@@ -17,7 +17,10 @@ def evaluate(
     prompts: Annotated[int, Option(help="How many prompts of the split, from its first.")] = 200,
     seeds: Annotated[int, Option(help="Videos of each prompt.")] = 2,
 ) -> None:
-    """Score a model of the world on captions whose truth is known."""
+    """Score a model of the world on captions whose truth is known.
+
+    What was read is kept in --out: after a stop the same command goes on from there.
+    """
     if split not in ("test", "held-out") or prompts < 1 or seeds < 1:
         raise RequestError(
             f"--split {split} --prompts {prompts} --seeds {seeds} measures nothing: the splits are "
@@ -25,23 +28,31 @@ def evaluate(
         )
 
     from rich.console import Console
-    from rich.progress import Progress
 
     from mutoscope.evaluation import protocol
     from mutoscope.evaluation.run import evaluate as measure
     from mutoscope.metrics.oracle import needed_oracle
     from mutoscope.systems import load
+    from mutoscope.training.log import Display
 
     system, oracle = load(model), needed_oracle()
     asked = protocol.prompts(prompts, split="held-out" if split == "held-out" else "test")
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("drawing and reading", total=prompts * seeds)
-        measure(
-            system,
-            oracle,
-            asked,
-            seeds=range(seeds),
-            out=out,
-            on_clip=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    console = Console(stderr=True)
+    with Display("evaluate", console=console, seconds_apart=0.0, share_apart=0.05) as display:
+        try:
+            measure(
+                system,
+                oracle,
+                asked,
+                seeds=range(seeds),
+                out=out,
+                on_clip=lambda kind, done, total: display.show(
+                    done / total, f"{kind}: {done} of {total}"
+                ),
+            )
+        except KeyboardInterrupt as stop:
+            raise Cancelled(
+                f"stopped by Ctrl-C; what was read so far is kept in {out}. Run the same command "
+                "again to go on."
+            ) from stop
     print((out / "report.md").read_text(encoding="utf-8"))

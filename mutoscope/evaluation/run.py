@@ -1,29 +1,34 @@
 """Draws every prompt, reads the videos back with the oracle, and reports with intervals."""
 
+import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import ConfigMixin
 
 from mutoscope import __version__
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.evaluation.protocol import Prompt, fingerprint
-from mutoscope.metrics.accuracy import SCORED, Estimate, accuracy, score
+from mutoscope.evaluation.readings import Look, OnClip, Readings, Seen
+from mutoscope.metrics.accuracy import SCORED, Estimate, accuracy, confusion, score
 from mutoscope.metrics.oracle import Oracle, Reading
 from mutoscope.systems import System
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Video
+from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
+from mutoscope.world.labels import THING_FACTORS
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene
 
-OnClip = Callable[[int, int], None]
 FLOOR_SEED = 0
 ON_SHEET = 24
 
@@ -40,6 +45,8 @@ class Report:
         codec: Of true renders after the autoencoder's round trip.
         floor: Of the model's videos, scored against another prompt's scene.
         steady: Share of neighbouring frame pairs in which the oracle reads the same shapes.
+        motions: Of videos whose prompt names one object, by the motion asked for: how many move so.
+        read_as: Of the same videos, motion asked for -> motion read -> videos.
     """
 
     generated: Mapping[str, Estimate]
@@ -49,6 +56,8 @@ class Report:
     codec: Mapping[str, Estimate]
     floor: Mapping[str, Estimate]
     steady: Mapping[str, Estimate]
+    motions: Mapping[str, Estimate]
+    read_as: Mapping[str, Mapping[str, int]]
 
 
 def evaluate(
@@ -59,12 +68,13 @@ def evaluate(
     seeds: Sequence[int],
     out: Path,
     batch_size: int = 8,
-    on_clip: OnClip = lambda done, total: None,
+    on_clip: OnClip = lambda kind, done, total: None,
 ) -> Report:
     """Draws each prompt's key frames once per seed and scores what the oracle reads.
 
     Writes `out/report.json`, `out/report.md` and `out/sheet.png`, the first prompts' videos with
-    the first seed, none picked.
+    the first seed, none picked. What is read is kept in `out` batch by batch (see `Readings`), so
+    that the same call after an interruption reads only what is missing.
 
     Args:
         system: The model.
@@ -73,55 +83,126 @@ def evaluate(
         seeds: Video k of a prompt with seed s is drawn from the noise of `1000 * prompt + s`.
         out: Folder of the report.
         batch_size: Videos drawn at once; the noise does not depend on it.
-        on_clip: Called with videos done and in all.
+        on_clip: Called with what is read now ("videos", then "true renders" and "true renders
+            through the autoencoder"), and how many of it are done and in all.
     """
     jobs = [(number, 1000 * number + seed) for seed in seeds for number in range(len(asked))]
-    fps = float(system.config.fps)
-    readings: list[Reading] = []
-    steady: list[dict[str, bool]] = []
-    pictures: list[np.ndarray] = []
-    for start in range(0, len(jobs), batch_size):
-        part = jobs[start : start + batch_size]
+    told = {
+        "prompts": len(asked),
+        "prompts_hash": fingerprint(list(asked)),
+        "seeds": list(seeds),
+        **circumstances(system),
+    }
+    decisive = {name: value for name, value in told.items() if name != "date"}
+    kept = Readings(
+        out,
+        {
+            **decisive,
+            "scenes": hashlib.sha256(repr(list(asked)).encode()).hexdigest()[:16],
+            "oracle": oracle.hash(),
+            "batch_size": batch_size,
+            "settings": settings(system),
+        },
+    )
+
+    def draw(numbers: range) -> list[Seen]:
+        part = jobs[numbers.start : numbers.stop]
         output = system(
             [asked[number].text for number, _ in part],
             seeds=[seed for _, seed in part],
             stages=system.stages[:1],
         )
         assert isinstance(output.frames, np.ndarray)
+        if numbers.start < ON_SHEET:
+            kept.keep_pictures(numbers.start, output.frames[: ON_SHEET - numbers.start])
         video = torch.stack([to_floats(clip) for clip in output.frames])
-        readings += oracle.read(video, fps=fps)
-        steady += [{"shape": same} for same in _steady(oracle, video)]
-        pictures += list(output.frames[: max(0, ON_SHEET - len(pictures))])
-        on_clip(len(readings), len(jobs))
+        found = oracle.read(video, fps=float(system.config.fps))
+        return [Seen(*each) for each in zip(found, _steady(oracle, video), strict=True)]
 
-    scenes = [asked[number].scene for number, _ in jobs]
-    groups = [number for number, _ in jobs]
-    scores = [score(scene, reading) for scene, reading in zip(scenes, readings, strict=True)]
-    single = [i for i, scene in enumerate(scenes) if len(scene.things) == 1]
-    double = [i for i, scene in enumerate(scenes) if len(scene.things) == 2]
-    report = Report(
-        generated=accuracy(scores, groups),
-        single=accuracy([scores[i] for i in single], [groups[i] for i in single]),
-        double=accuracy([scores[i] for i in double], [groups[i] for i in double]),
-        ceiling=_of_renders(system, oracle, [p.scene for p in asked], coded=False),
-        codec=_of_renders(system, oracle, [p.scene for p in asked], coded=True),
-        floor=_floor(scenes, readings, groups),
-        steady=accuracy(
-            steady, [group for group in groups for _ in range(len(steady) // len(groups))]
+    def truth(numbers: range, *, coded: bool) -> list[Seen]:
+        return [_of_render(system, oracle, asked[i].scene, coded=coded) for i in numbers]
+
+    def measure(kind: str, count: int, look: Look) -> list[Seen]:
+        return kept.measure(kind, count, look, batch_size=batch_size, on_clip=on_clip)
+
+    report = summary(
+        asked,
+        [number for number, _ in jobs],
+        measure("videos", len(jobs), draw),
+        ceiling=measure("true renders", len(asked), partial(truth, coded=False)),
+        codec=measure(
+            "true renders through the autoencoder", len(asked), partial(truth, coded=True)
         ),
     )
-    out.mkdir(parents=True, exist_ok=True)
+    pictures = kept.pictures(ON_SHEET)
     titles = [asked[number].text for number, _ in jobs[: len(pictures)]]
     write_png(out / "sheet.png", contact_sheet(pictures, titles))
-    facts = {
-        "prompts": len(asked),
-        "prompts_hash": fingerprint(list(asked)),
-        "seeds": list(seeds),
-        **circumstances(system),
-    }
-    (out / "report.json").write_text(json.dumps({**facts, **asdict(report)}, indent=1))
-    (out / "report.md").write_text(markdown(report, facts))
+    facts = {**told, "seconds": round(kept.seconds, 1)}
+    with whole(out / "report.md") as draft:
+        draft.write_text(markdown(report, facts), encoding="utf-8")
+    with whole(out / "report.json") as draft:
+        draft.write_text(json.dumps({**facts, **asdict(report)}, indent=1), encoding="utf-8")
     return report
+
+
+def summary(
+    asked: Sequence[Prompt],
+    groups: Sequence[int],
+    seen: Sequence[Seen],
+    *,
+    ceiling: Sequence[Seen],
+    codec: Sequence[Seen],
+) -> Report:
+    """Scores what was read.
+
+    Args:
+        asked: Prompts with their scenes.
+        groups: The number of the prompt of each generated video.
+        seen: What was read in each generated video.
+        ceiling: What was read in the true render of each prompt.
+        codec: The same, after the autoencoder's round trip.
+    """
+    scenes = [asked[number].scene for number in groups]
+    readings = [one.reading for one in seen]
+    scores = [score(scene, reading) for scene, reading in zip(scenes, readings, strict=True)]
+    motions = [s.things[0].motion if len(s.things) == 1 else None for s in scenes]
+
+    def among(rows: Iterable[int]) -> dict[str, Estimate]:
+        chosen = list(rows)
+        return accuracy([scores[i] for i in chosen], [groups[i] for i in chosen])
+
+    def of_truth(found: Sequence[Seen]) -> dict[str, Estimate]:
+        pairs = zip(asked, found, strict=True)
+        return accuracy([score(p.scene, one.reading) for p, one in pairs], range(len(asked)))
+
+    return Report(
+        generated=among(range(len(scenes))),
+        single=among(i for i, scene in enumerate(scenes) if len(scene.things) == 1),
+        double=among(i for i, scene in enumerate(scenes) if len(scene.things) == 2),
+        ceiling=of_truth(ceiling),
+        codec=of_truth(codec),
+        floor=_floor(scenes, readings, groups),
+        steady=accuracy(
+            [{"shape": same} for one in seen for same in one.steady],
+            [group for group, one in zip(groups, seen, strict=True) for _ in one.steady],
+        ),
+        motions={
+            motion: among(i for i, asked_for in enumerate(motions) if asked_for == motion)["motion"]
+            for motion in THING_FACTORS["motion"]
+            if motion in motions
+        },
+        read_as=_read_as(motions, readings),
+    )
+
+
+def settings(system: LaVie) -> dict[str, object]:
+    """All that a model records of how it draws, besides its weights, as JSON values."""
+    configs = {"": system, **system.components}
+    return {
+        name: {key: str(value) for key, value in each.config.items() if not key.startswith("_")}
+        for name, each in configs.items()
+        if isinstance(each, ConfigMixin)
+    } | {"dtype": str(system.dtype), "device": system.device.type}
 
 
 def circumstances(system: System) -> dict[str, object]:
@@ -155,39 +236,61 @@ def markdown(report: Report, facts: Mapping[str, object]) -> str:
         for name, found in rows.items()
         if found
     ]
-    lines += ["", f"Shapes read alike in neighbouring frames: {report.steady['shape']}."]
+    if report.steady:
+        lines += ["", f"Shapes read alike in neighbouring frames: {report.steady['shape']}."]
+    if report.motions:
+        lines += ["", "| motion of one object | read right | read as, of how many videos |"]
+        lines += ["|---|---|---|"]
+    for motion, share in report.motions.items():
+        most = sorted(report.read_as[motion].items(), key=lambda pair: -pair[1])
+        lines += [f"| {motion} | {share} | {', '.join(f'{name} {n}' for name, n in most)} |"]
     lines += ["", "; ".join(f"{name}: {value}" for name, value in facts.items()) + "."]
     return "\n".join(lines) + "\n"
 
 
-def _steady(oracle: Oracle, video: Video) -> list[bool]:
-    """For each clip and each pair of neighbouring frames, whether the same shapes are read."""
+def _read_as(
+    motions: Sequence[str | None], readings: Sequence[Reading]
+) -> dict[str, dict[str, int]]:
+    """Motion asked for -> motion read -> videos; None is asked of those that do not count."""
+    values = THING_FACTORS["motion"]
+    pairs = [
+        (motion, reading.things[0]["motion"])
+        for motion, reading in zip(motions, readings, strict=True)
+        if motion is not None
+    ]
+    counts = confusion([motion for motion, _ in pairs], [read for _, read in pairs], values)
+    return {
+        motion: {read: int(n) for read, n in zip(values, row, strict=True) if n}
+        for motion, row in zip(values, counts, strict=True)
+        if row.any()
+    }
+
+
+def _steady(oracle: Oracle, video: Video) -> list[tuple[bool, ...]]:
+    """For each clip, for each pair of neighbouring frames, whether the same shapes are read."""
     clips, _, frames, _, _ = video.shape
     stills = video.transpose(1, 2).flatten(0, 1)[:, :, None]
     found = oracle.read(stills, fps=4.0)
     shapes = [sorted(thing["shape"] for thing in reading.things) for reading in found]
     return [
-        shapes[clip * frames + frame] == shapes[clip * frames + frame + 1]
+        tuple(
+            shapes[clip * frames + frame] == shapes[clip * frames + frame + 1]
+            for frame in range(frames - 1)
+        )
         for clip in range(clips)
-        for frame in range(frames - 1)
     ]
 
 
-def _of_renders(
-    system: LaVie, oracle: Oracle, scenes: Sequence[Scene], *, coded: bool
-) -> Mapping[str, Estimate]:
-    """Accuracy on the scenes' own renders, as they are or after the autoencoder."""
-    codec = LatentCodec(system.vae)
+def _of_render(system: LaVie, oracle: Oracle, scene: Scene, *, coded: bool) -> Seen:
+    """What is read in a scene's own render, as it is or after the autoencoder."""
     fps, frames = float(system.config.fps), int(system.config.num_frames)
-    scores = []
-    for scene in scenes:
-        video = to_floats(render(scene, num_frames=frames, fps=fps))[None]
-        if coded:
-            with torch.inference_mode():
-                video = codec.decode(codec.encode(video))
-            video = to_floats(to_bytes(video.clamp(-1, 1))[0])[None]
-        scores.append(score(scene, oracle.read(video, fps=fps)[0]))
-    return accuracy(scores, range(len(scenes)))
+    video = to_floats(render(scene, num_frames=frames, fps=fps))[None]
+    if coded:
+        codec = LatentCodec(system.vae)
+        with torch.inference_mode():
+            video = codec.decode(codec.encode(video))
+        video = to_floats(to_bytes(video.clamp(-1, 1))[0])[None]
+    return Seen(oracle.read(video, fps=fps)[0])
 
 
 def _floor(
@@ -195,6 +298,8 @@ def _floor(
 ) -> Mapping[str, Estimate]:
     """Accuracy when every video is scored against the scene of another prompt."""
     prompts = sorted(set(groups))
+    if len(prompts) < 2:
+        return {}
     order = np.random.default_rng(FLOOR_SEED).permutation(len(prompts))
     # A rotation of a random order has no fixed point.
     partner = {prompts[a]: prompts[b] for a, b in zip(order, np.roll(order, 1), strict=True)}

@@ -62,7 +62,12 @@ def accuracy(
         groups: The prompt of each clip; clips of one prompt are drawn together, since they are not
             independent.
         seed: Seed of the bootstrap's draws.
+
+    Returns:
+        An estimate per factor; none where there is no clip.
     """
+    if not scores:
+        return {}
     prompts, position = np.unique(np.asarray(groups), return_inverse=True)
     size = np.bincount(position)
     draws = np.random.default_rng(seed).integers(len(prompts), size=(2000, len(prompts)))
