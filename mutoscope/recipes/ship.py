@@ -67,6 +67,8 @@ SAMPLING: dict[str, object] = {
     "fps": 8.0,
     "steps": 25,
     "guidance_scale": 4.0,
+    "early_guidance": 2.33,
+    "early_until": 850.0,
 }
 # Component of a later stage -> what the index says where the package holds it.
 LATER: dict[str, dict[str, object]] = {
