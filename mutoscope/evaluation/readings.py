@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-import mutoscope
 from mutoscope.errors import DataError
 from mutoscope.metrics.oracle import Reading
 from mutoscope.video.atomic import whole
@@ -141,7 +140,7 @@ class Readings:
 
 def code_hash() -> str:
     """Sixteen hex digits of the source of all that a video passes through until it is read."""
-    root = Path(mutoscope.__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for layer in _LAYERS:
         for path in sorted((root / layer).rglob("*.py")):
