@@ -10,7 +10,8 @@ PROMPT ?= a red star drifts left over the sea at night
 OUT ?= outputs/demo.mp4
 
 # Two workers with one thread each finish sooner than one worker with two threads.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# A file goes to one of them, so that what its tests share is made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: help demo test check format bench clean
 

@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -127,19 +128,17 @@ class Recipe:
         self._check_ancestors()
 
     def _check_ancestors(self) -> None:
-        hashes: dict[str, str] = {}
-        for recipe in self.chain():
+        hashes: dict[str, str] = {self.name: self.hash()}
+        for recipe in (link for parent in self.parents for link in parent.chain()):
             if hashes.setdefault(recipe.name, recipe.hash()) != recipe.hash():
                 raise RequestError(
                     f"Two different recipes are named {recipe.name!r} in the chain of "
                     f"{self.name!r}: each has its own folder. Rename one."
                 )
 
-    def chain(self) -> Iterator["Recipe"]:
-        """All ancestors, each after its own parents, and this recipe last (with repeats)."""
-        for parent in self.parents:
-            yield from parent.chain()
-        yield self
+    def chain(self) -> tuple["Recipe", ...]:
+        """All ancestors, each once and after its own parents, and this recipe last."""
+        return self._chain
 
     def hash(self) -> str:
         """Sixteen hex digits that change with anything that changes what the run becomes.
@@ -148,6 +147,16 @@ class Recipe:
         hashes. Left out are paths (the same data lies elsewhere on another machine) and fields
         declared with `compare=False`.
         """
+        return self._hash
+
+    # A long chain is asked for these again and again, by every recipe that goes on from it.
+    @cached_property
+    def _chain(self) -> tuple["Recipe", ...]:
+        links = (link for parent in self.parents for link in parent.chain())
+        return (*{link.name: link for link in links}.values(), self)
+
+    @cached_property
+    def _hash(self) -> str:
         text = json.dumps(self.canonical(), sort_keys=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from mutoscope.errors import RequestError
 from mutoscope.nn.temporal import TemporalAttention, is_temporal
-from mutoscope.recipes import claims, mini
+from mutoscope.recipes import claims, mini, samples
 from mutoscope.recipes.again import again
 from mutoscope.recipes.curriculum import NewTimeTask
 from mutoscope.recipes.interpolation import InterpolationTask
@@ -38,6 +38,7 @@ from mutoscope.video.files import write_video
 from mutoscope.world.grammar import caption
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
+
 
 pytestmark = pytest.mark.slow
 
@@ -116,8 +117,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The whole chain, trained for two steps each."""
     folder = tmp_path_factory.mktemp("runs")
     recipes = small_chain()
-    train(recipes["interpolation"], folder)
-    train(recipes["super_resolution"], folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "STEPS", 2)  # nobody looks at what untrained networks draw
+        train(recipes["interpolation"], folder)
+        train(recipes["super_resolution"], folder)
     return folder
 
 

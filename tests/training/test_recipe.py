@@ -91,11 +91,11 @@ def test_prints_as_a_tree_with_its_parents() -> None:
     assert f"    first ({tiny_recipe('first').hash()})" in lines
 
 
-def test_the_chain_names_ancestors_before_their_children() -> None:
+def test_the_chain_names_each_ancestor_once_and_before_its_children() -> None:
     first = tiny_recipe("first")
     middle = tiny_recipe("middle", parents=(first,))
     names = [link.name for link in tiny_recipe("last", parents=(middle, first)).chain()]
-    assert names == ["first", "middle", "first", "last"]
+    assert names == ["first", "middle", "last"]
 
 
 @pytest.mark.parametrize(
