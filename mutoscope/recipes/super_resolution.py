@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,7 @@ from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import latent_cache, load_codec, load_text, save, text_of
 from mutoscope.recipes.samples import Modules
 from mutoscope.recipes.tasks import LAW, begin_from
-from mutoscope.stages.super_resolution import SuperResolution
+from mutoscope.stages.super_resolution import SuperResolution, part_of
 from mutoscope.systems.reading import quietly
 from mutoscope.training.recipe import Run
 from mutoscope.types import Batch, Size, Video
@@ -255,12 +256,14 @@ class EnlargedSamples:
         self, stage: SuperResolution, low: Video, channels: int, text: str, seed: int
     ) -> torch.Tensor:
         generators = [torch.Generator().manual_seed(seed)]
+        told = stage.knowing(stage.describe([text]), low, NOISE_LEVEL, generators)
+        frames, height, width = low.shape[2:]
         parts = stage.enlarge(
-            stage.knowing(stage.describe([text]), low, NOISE_LEVEL, generators),
-            channels=channels,
-            window=low.shape[2],
+            partial(part_of, told),
+            (channels, frames, height, width),
+            window=frames,
             overlap=0,
-            tiles=Tiles(height=low.shape[3], width=low.shape[4], overlap=0),
+            tiles=Tiles(height=height, width=width, overlap=0),
             scheduler=self.process.scheduler("dpm++"),
             steps=STEPS,
             guidance=Unguided(),

@@ -132,12 +132,10 @@ class Interpolation(TextStage):
                 "that share no key frame would leave out the frames between them. Use 1 or more."
             )
         keys = condition.beside[KEYS]
-        parts = [
-            (self._frames_of(part), self.knowing(condition, keys[:, :, part.frames]))
-            for part in windows(keys.shape[2], size=window, overlap=overlap)
-        ]
+        parts = windows(keys.shape[2], size=window, overlap=overlap)
         yield from self.sample_windows(
-            parts,
+            [self._frames_of(part) for part in parts],
+            (self.knowing(condition, keys[:, :, part.frames]) for part in parts),
             (keys.shape[1], keys.shape[3], keys.shape[4]),
             tiles=tiles,
             scheduler=scheduler,

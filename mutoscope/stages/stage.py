@@ -1,7 +1,7 @@
 """Stage: `loss` and `sample` around one denoiser, a pair, so that the two cannot drift apart."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -147,7 +147,8 @@ class Stage(ABC):
 
     def sample_windows(
         self,
-        parts: Sequence[tuple[Window, Condition]],
+        parts: Sequence[Window],
+        conditions: Iterable[Condition],
         shape: tuple[int, int, int],
         *,
         tiles: Tiles,
@@ -166,7 +167,8 @@ class Stage(ABC):
         sizes of window and tile, not on the length of the video.
 
         Args:
-            parts: The windows (see `windows`), and what the denoiser is told in each.
+            parts: The windows (see `windows`).
+            conditions: What the denoiser is told in each; taken when the window begins.
             shape: Channels, height and width of each sample, in latent cells.
             tiles: Parts of the frame drawn at once.
             scheduler: The solver, of the same noise law as `process`.
@@ -181,7 +183,7 @@ class Stage(ABC):
         channels, height, width = shape
         parameter = next(self.network.parameters())
         before: Tensor | None = None
-        for number, (part, condition) in enumerate(parts):
+        for number, (part, condition) in enumerate(zip(parts, conditions, strict=True)):
             noise = draw_noise((channels, part.stop - part.start, height, width), generators)
             noise = noise.to(parameter.device, parameter.dtype)
             told = condition

@@ -1,6 +1,6 @@
 """SuperResolution: a small video becomes a large one (LaVie, arXiv 2309.15103 §4.3)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from mutoscope.diffusion.denoise import OnStep, draw_noise
+from mutoscope.diffusion.frame_noise import FrameNoise
 from mutoscope.diffusion.guidance import Guidance
 from mutoscope.diffusion.process import Process, VariancePreserving
 from mutoscope.diffusion.tiles import Tiles
@@ -82,9 +83,38 @@ class SuperResolution(TextStage):
             RequestError: The network was not trained with so much noise.
         """
         self.check_noise_level(noise_level)
+        noise = draw_noise(tuple(low.shape[1:]), generators)
+        return self._knowing(condition, low, noise, noise_level)
+
+    def knowing_in_parts(
+        self,
+        condition: Condition,
+        low: Callable[[slice], Video],
+        size: tuple[int, int, int],
+        noise_level: int,
+        generators: Sequence[Generator],
+    ) -> Callable[[slice], Condition]:
+        """The same of any frames of a small video that is never there as a whole.
+
+        Args:
+            condition: As of `knowing`.
+            low: Frames of the small video, as of `knowing`.
+            size: Its number of frames, height and width.
+            noise_level: As of `knowing`.
+            generators: As of `knowing`; they go on as after it.
+
+        Raises:
+            RequestError: As `knowing`.
+        """
+        self.check_noise_level(noise_level)
+        noise = FrameNoise((3, *size), generators)
+        return lambda part: self._knowing(condition, low(part), noise.of(part), noise_level)
+
+    def _knowing(
+        self, condition: Condition, low: Video, noise: Tensor, noise_level: int
+    ) -> Condition:
         level = torch.full((len(low),), noise_level, device=low.device)
-        noise = draw_noise(tuple(low.shape[1:]), generators).to(low)
-        noisy = self.low_process.add_noise(low, noise, level.float())
+        noisy = self.low_process.add_noise(low, noise.to(low), level.float())
         return replace(condition, beside={**condition.beside, LOW: noisy}, noise_level=level)
 
     def check_noise_level(self, noise_level: int) -> None:
@@ -140,9 +170,9 @@ class SuperResolution(TextStage):
 
     def enlarge(
         self,
-        condition: Condition,
+        told: Callable[[slice], Condition],
+        shape: tuple[int, int, int, int],
         *,
-        channels: int,
         window: int,
         overlap: int,
         tiles: Tiles,
@@ -156,8 +186,9 @@ class SuperResolution(TextStage):
         """Latents of the large video, window after window; see `sample_windows`.
 
         Args:
-            condition: With the whole small video; see `knowing`.
-            channels: Of the latents.
+            told: What the denoiser is told of some frames, asked for window after window; see
+                `knowing_in_parts`, and `part_of` for a small video that is there as a whole.
+            shape: Channels, frames, height and width of the latents of each sample.
             window: Frames made at once, as in training.
             overlap: Frames in which a window begins, at most `most_known` of the training.
             tiles: Parts of the frame made at once.
@@ -169,14 +200,12 @@ class SuperResolution(TextStage):
             on_step: Called after each step with steps done and in all windows together; raise
                 `Cancelled` in it to stop.
         """
-        low = condition.beside[LOW]
-        parts = [
-            (part, replace(condition, beside={**condition.beside, LOW: low[:, :, part.frames]}))
-            for part in windows(low.shape[2], size=window, overlap=overlap)
-        ]
+        channels, num_frames, height, width = shape
+        parts = windows(num_frames, size=window, overlap=overlap)
         yield from self.sample_windows(
             parts,
-            (channels, low.shape[3], low.shape[4]),
+            (told(part.frames) for part in parts),
+            (channels, height, width),
             tiles=tiles,
             scheduler=scheduler,
             steps=steps,
@@ -185,3 +214,14 @@ class SuperResolution(TextStage):
             apart=apart,
             on_step=on_step,
         )
+
+
+def part_of(condition: Condition, frames: slice) -> Condition:
+    """What is told of some frames, where all of the small video is told.
+
+    Args:
+        condition: See `SuperResolution.knowing`.
+        frames: Which.
+    """
+    low = condition.beside[LOW][:, :, frames]
+    return replace(condition, beside={**condition.beside, LOW: low})

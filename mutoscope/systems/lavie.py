@@ -1,14 +1,14 @@
 """LaVie: text to video with cascaded latent diffusion (arXiv 2309.15103)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, SchedulerMixin
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.diffusion.denoise import OnStep
@@ -30,8 +30,9 @@ from mutoscope.stages.text_stage import TextStage
 from mutoscope.systems.cuts import Cut, Cuts, Decoding
 from mutoscope.systems.long import MOST_CLIPS, check_clips, check_length, clips, encoded, in_clips
 from mutoscope.systems.lora import base_hash, read_lora
-from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput
-from mutoscope.types import Latents, Size
+from mutoscope.systems.pieces import Piece, Stretches
+from mutoscope.systems.system import OnStage, OutputType, Seeds, System, VideoOutput, in_bytes
+from mutoscope.types import Latents, Size, Video
 from mutoscope.video.frames import Frames, to_bytes, to_floats
 
 BASE, INTERPOLATE, UPSCALE = "base", "interpolate", "upscale"
@@ -273,7 +274,8 @@ class LaVie(System):
             on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
             on_stage: Called with the name and the latents of each stage that has run, but the last,
                 upscaling, whose latents are never all there at once.
-            output_type: "uint8", "pt" or "latent"; see `VideoOutput`.
+            output_type: "uint8", "pieces", "pt" or "latent"; see `VideoOutput`. With "pieces" a long
+                video needs hardly more memory than a short one.
 
         Raises:
             RequestError: Something asked for cannot be made; raised before any work.
@@ -292,10 +294,10 @@ class LaVie(System):
                 f"output_type={output_type!r} is not known: possible are "
                 f"{', '.join(get_args(OutputType))}. Use 'uint8' for frames to look at."
             )
-        if UPSCALE in wanted and output_type != "uint8":
+        if UPSCALE in wanted and output_type not in ("uint8", "pieces"):
             raise RequestError(
                 f"output_type={output_type!r} cannot be had of enlarged videos: their latents are "
-                "decoded a few at a time. Use 'uint8', or leave out the last stage."
+                "decoded a few at a time. Use 'uint8' or 'pieces', or leave out the last stage."
             )
         keys = 1 + -(-(frames - 1) // factor)
         parts = self.clips_of(frames, wanted) if long else clips(keys, keys)
@@ -319,6 +321,7 @@ class LaVie(System):
             cells = codec.latent_size(small)
             with self.at_work("base"):
                 drawn = draws.sample_windows(
+                    parts,
                     in_clips(condition, parts, first),
                     (codec.channels, *cells),
                     tiles=Tiles(height=cells[0], width=cells[1], overlap=0),
@@ -341,10 +344,18 @@ class LaVie(System):
         fps = self.native_fps(wanted)
         if UPSCALE not in wanted:
             return self.finish(latents, output_type, fps, cuts.small)
+        count, high, wide = latents.shape[2:]
         large = self._enlarged(
-            self.pixels(latents, cuts.small), prompts, negative_prompt, level, seeds, cuts, on_step
+            Stretches(self.pieces(latents, cuts.small)),
+            (count, codec.spatial_factor * high, codec.spatial_factor * wide),
+            prompts,
+            negative_prompt,
+            level,
+            self.generators(seeds, len(prompts), stage=UPSCALE),
+            cuts,
+            on_step,
         )
-        return VideoOutput(large, fps)
+        return in_bytes(large, count, output_type, fps)
 
     def guidance(self, scale: float | None = None) -> TextGuidance:
         """How the base is guided: by the scale that is asked for, or by its usual one."""
@@ -399,6 +410,7 @@ class LaVie(System):
         seed: int = 0,
         cuts: Cuts | None = None,
         on_step: OnStep | None = None,
+        output_type: Literal["uint8", "pieces"] = "uint8",
     ) -> VideoOutput:
         """Makes any video smoother: all frames are drawn anew, between the given ones and at them.
 
@@ -409,6 +421,7 @@ class LaVie(System):
             seed: Of the noise.
             cuts: As in `__call__`.
             on_step: As in `__call__`.
+            output_type: See `VideoOutput`.
 
         Raises:
             RequestError: There is nothing between the frames, they are too large, or this model
@@ -429,14 +442,15 @@ class LaVie(System):
         tall, wide = -(-height // factor) * factor, -(-width // factor) * factor
         self.check_size(Size(tall, wide), factor, self.native_size)
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
-        video = to_floats(np.pad(frames, margins, mode="edge"))[None]
         cuts = cuts or self.usual_cuts()
+        at_once = cuts.small.frames
         with self.at_work("vae"):
-            parts = video.split(cuts.small.frames, dim=2)
-            keys = torch.cat([codec.encode(part) for part in parts], dim=2)
+            parts = (frames[start : start + at_once] for start in range(0, count, at_once))
+            videos = (to_floats(np.pad(part, margins, mode="edge"))[None] for part in parts)
+            keys = torch.cat([codec.encode(video) for video in videos], dim=2)
         latents = self._filled_in(keys, [prompt], None, seed, cuts, on_step)
-        smooth = self.pixels(latents, cuts.small)[:, :, :height, :width]
-        return VideoOutput(smooth, self.config.factor * fps)
+        smooth = (piece[:, :, :height, :width] for piece in self.pieces(latents, cuts.small))
+        return in_bytes(smooth, latents.shape[2], output_type, self.config.factor * fps)
 
     @torch.inference_mode()
     def upscale(
@@ -449,6 +463,7 @@ class LaVie(System):
         seed: int = 0,
         cuts: Cuts | None = None,
         on_step: OnStep | None = None,
+        output_type: Literal["uint8", "pieces"] = "uint8",
     ) -> VideoOutput:
         """Makes any video larger, in windows of frames and tiles, so memory does not grow with it.
 
@@ -460,24 +475,34 @@ class LaVie(System):
             seed: Of the noise.
             cuts: As in `__call__`.
             on_step: As in `__call__`.
+            output_type: See `VideoOutput`; "uint8" needs memory for all large frames.
 
         Raises:
             RequestError: The frames are too large, or this model does not enlarge.
         """
         if UPSCALE not in self.stages:
             raise RequestError("this model has no network that enlarges. Use one that has.")
-        _, height, width, _ = frames.shape
+        count, height, width, _ = frames.shape
         self.check_size(Size(height, width), 1, self.native_size)
         # The last row and column are repeated until the network can halve the grid.
         step = 2 ** (len(self.upscaler.config.block_out_channels) - 1)
         tall, wide = -(-height // step) * step, -(-width // step) * step
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
-        small = np.pad(frames, margins, mode="edge")[None]
         level = self.config.noise_level if noise_level is None else noise_level
+        self._upscaling().check_noise_level(level)
+        generators = self.generators(seed, 1, stage=UPSCALE)
         cuts = cuts or self.usual_cuts()
-        large = self._enlarged(small, [prompt], None, level, seed, cuts, on_step)
+
+        def small(part: slice) -> Piece:
+            return np.pad(frames[part], margins, mode="edge")[None]
+
+        asked = [prompt], None, level, generators, cuts, on_step
         times = self.enlargement([UPSCALE])
-        return VideoOutput(large[:, :, : times * height, : times * width], fps)
+        large = (
+            piece[:, :, : times * height, : times * width]
+            for piece in self._enlarged(small, (count, tall, wide), *asked)
+        )
+        return in_bytes(large, count, output_type, fps)
 
     def usual_cuts(self) -> Cuts:
         """As much at once as the networks learned: whole windows, tiles only of larger frames."""
@@ -505,27 +530,29 @@ class LaVie(System):
 
     def _enlarged(
         self,
-        small: UInt8[np.ndarray, "B F h w 3"],
+        small: Callable[[slice], Piece],
+        shape: tuple[int, int, int],
         prompts: list[str],
         negative_prompt: str | None,
         noise_level: int,
-        seeds: Seeds,
+        generators: list[torch.Generator],
         cuts: Cuts,
         on_step: OnStep | None,
-    ) -> UInt8[np.ndarray, "B F H W 3"]:
-        """Large frames of small ones."""
+    ) -> Iterator[Piece]:
+        """Large frames of small ones, of which there are so many of such height and width."""
         codec, cut = LatentCodec(self.upscaler_vae), cuts.stages[UPSCALE]
         stage = self._upscaling()
-        told = self._described(stage, UPSCALE, prompts, negative_prompt)
-        generators = self.generators(seeds, len(prompts), stage=UPSCALE)
-        times = codec.spatial_factor
-        batch, count, height, width, _ = small.shape
-        large = np.empty((batch, count, times * height, times * width, 3), np.uint8)
+        _, height, width = shape
+
+        def low(part: slice) -> Video:
+            return torch.stack([to_floats(clip) for clip in small(part)]).to(self.upscaler.device)
+
+        with torch.inference_mode():
+            told = self._described(stage, UPSCALE, prompts, negative_prompt)
         with self.at_work("upscaler", "upscaler_vae"):
-            low = torch.stack([to_floats(clip) for clip in small]).to(self.upscaler.device)
             windows = stage.enlarge(
-                stage.knowing(told, low, noise_level, generators),
-                channels=codec.channels,
+                stage.knowing_in_parts(told, low, shape, noise_level, generators),
+                (codec.channels, *shape),
                 window=cut.window,
                 overlap=self.overlap(UPSCALE, cut.window),
                 tiles=cut.tiles or self._tiles(height, width),
@@ -536,12 +563,14 @@ class LaVie(System):
                 apart=cut.apart,
                 on_step=on_step,
             )
-            done = 0
-            for part in (each for window in windows for each in window.split(cuts.large.frames, 2)):
-                decoded = to_bytes(codec.decode(part, tile=cuts.large.tile))
-                large[:, done : done + part.shape[2]] = decoded
-                done += part.shape[2]
-        return large
+            parts = (each for window in windows for each in window.split(cuts.large.frames, 2))
+            while True:
+                # Whoever takes the pieces is not to find himself in inference mode.
+                with torch.inference_mode():
+                    if (part := next(parts, None)) is None:
+                        return
+                    piece = to_bytes(codec.decode(part, tile=cuts.large.tile))
+                yield piece
 
     def _upscaling(self) -> SuperResolution:
         """The last stage."""

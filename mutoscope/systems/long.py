@@ -10,7 +10,7 @@ from mutoscope.stages.beginning import beginning_with, can_begin
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, fit, to_floats
 
-# Each clip inherits the errors of those before it, and all frames lie in memory.
+# Each clip inherits the errors of those before it.
 MOST_CLIPS = 32
 
 
@@ -29,9 +29,7 @@ def clips(num_keys: int, clip: int) -> list[Window]:
     return [Window(number * step, number * step + clip, min(number, 1)) for number in range(count)]
 
 
-def in_clips(
-    condition: Condition, parts: list[Window], first: Latents | None
-) -> list[tuple[Window, Condition]]:
+def in_clips(condition: Condition, parts: list[Window], first: Latents | None) -> list[Condition]:
     """What each clip is told besides the frame that it goes on from.
 
     Args:
@@ -42,7 +40,7 @@ def in_clips(
     opening = condition
     if first is not None:
         opening = beginning_with(condition, first, parts[0].stop)
-    return [(part, condition if part.known else opening) for part in parts]
+    return [condition if part.known else opening for part in parts]
 
 
 def check_length(num_frames: int, most: int) -> int:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 from einops import rearrange
-from jaxtyping import UInt8
 from torch import Generator, Tensor, nn
 
 from mutoscope.diffusion.windows import Window
@@ -22,11 +21,12 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
 from mutoscope.systems.cuts import Cuts, Decoding
+from mutoscope.systems.pieces import Piece, joined
 from mutoscope.systems.shelf import Shelf, put_away
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import to_bytes
 
-OutputType = Literal["uint8", "pt", "latent"]
+OutputType = Literal["uint8", "pieces", "pt", "latent"]
 Seeds = int | Sequence[int | Generator]
 OnStage = Callable[[str, Latents], None]
 """Called as `on_stage(name, latents)` when a stage has finished."""
@@ -41,12 +41,14 @@ class VideoOutput:
     """Finished videos.
 
     Attributes:
-        frames: By output type, "uint8": array B F H W 3; "pt": float tensor B F 3 H W in [0, 1],
-            as diffusers pipelines return; "latent": scaled latents B C F H W.
+        frames: By output type, "uint8": array B F H W 3; "pieces": the same a few frames at a
+            time, B f H W 3, each decoded, and of enlarged videos drawn, when it is taken, and taken
+            once; "pt": float tensor B F 3 H W in [0, 1], as diffusers pipelines return; "latent":
+            scaled latents B C F H W.
         fps: Frames per second at which they are meant to be shown, Hz.
     """
 
-    frames: np.ndarray | Tensor
+    frames: np.ndarray | Iterator[Piece] | Tensor
     fps: float
 
     def save(
@@ -55,7 +57,7 @@ class VideoOutput:
         index: int = 0,
         metadata: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        """Writes one of the videos to a file.
+        """Writes one of the videos to a file; pieces are used up by that.
 
         Args:
             path: Ends in .mp4, .gif or .webp, or in nothing for a folder of pictures.
@@ -63,15 +65,18 @@ class VideoOutput:
             metadata: JSON-like facts to store in the file.
 
         Raises:
-            RequestError: The frames are not "uint8", or the file cannot be written.
+            RequestError: The frames are tensors, or the file cannot be written.
         """
         from mutoscope.video.files import write_video
 
-        if not isinstance(self.frames, np.ndarray):
+        if isinstance(self.frames, Tensor):
             raise RequestError(
-                "tensors cannot be saved as a video: only output_type='uint8' can. Ask for that."
+                "tensors cannot be saved as a video: only output_type='uint8' and 'pieces' can. "
+                "Ask for one of these."
             )
-        write_video(Path(path), self.frames[index], self.fps, metadata)
+        pieces = [self.frames] if isinstance(self.frames, np.ndarray) else self.frames
+        pictures = (picture for piece in pieces for picture in piece[index])
+        write_video(Path(path), pictures, self.fps, metadata)
 
 
 class System(DiffusionPipeline):
@@ -260,21 +265,21 @@ class System(DiffusionPipeline):
             for module in modules.values():
                 put_away(module)
 
-    def pixels(
-        self, latents: Latents, decoding: Decoding | None = None
-    ) -> UInt8[np.ndarray, "B F H W 3"]:
-        """Scaled latents as frames to look at; a few at a time, so that memory stays small.
+    def pieces(self, latents: Latents, decoding: Decoding | None = None) -> Iterator[Piece]:
+        """Scaled latents as frames to look at, a few at a time, decoded when they are taken.
 
         Args:
             latents: Of whole videos.
             decoding: How many at a time, and whether in tiles; as usual if None.
         """
         decoding = decoding or self.usual_cuts().small
-        parts = latents.split(decoding.frames, dim=2)
-        with torch.inference_mode(), self.at_work("vae"):
+        with self.at_work("vae"):
             codec = LatentCodec(self.vae)
-            videos = [to_bytes(codec.decode(part, tile=decoding.tile)) for part in parts]
-        return np.concatenate(videos, axis=1)
+            for part in latents.split(decoding.frames, dim=2):
+                # Whoever takes the pieces is not to find himself in inference mode.
+                with torch.inference_mode():
+                    piece = to_bytes(codec.decode(part, tile=decoding.tile))
+                yield piece
 
     def finish(
         self, latents: Latents, output_type: OutputType, fps: float, decoding: Decoding
@@ -289,14 +294,29 @@ class System(DiffusionPipeline):
         """
         if output_type == "latent":
             return VideoOutput(latents, fps)
-        if output_type == "uint8":
-            return VideoOutput(self.pixels(latents, decoding), fps)
+        if output_type in ("uint8", "pieces"):
+            pieces = self.pieces(latents, decoding)
+            return in_bytes(pieces, latents.shape[2], output_type, fps)
         parts = latents.split(decoding.frames, dim=2)
         with self.at_work("vae"):
             codec = LatentCodec(self.vae)
             videos = [codec.decode(part, tile=decoding.tile).float() for part in parts]
         unit = ((torch.cat(videos, dim=2) + 1) / 2).clamp(0, 1)
         return VideoOutput(rearrange(unit, "b c f h w -> b f c h w"), fps)
+
+
+def in_bytes(
+    pieces: Iterator[Piece], num_frames: int, output_type: OutputType, fps: float
+) -> VideoOutput:
+    """Pieces as they are, or joined.
+
+    Args:
+        pieces: Of finished videos.
+        num_frames: Of all pieces together.
+        output_type: "pieces" or "uint8".
+        fps: Frame rate of the videos, Hz.
+    """
+    return VideoOutput(pieces if output_type == "pieces" else joined(pieces, num_frames), fps)
 
 
 def _seed_of(seed: int, stage: str) -> int:

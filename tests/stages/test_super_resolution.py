@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import RequestError
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.stages.super_resolution import LOW, SuperResolution
+from mutoscope.stages.super_resolution import LOW, SuperResolution, part_of
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Batch
 
@@ -69,8 +70,8 @@ def told(stage: SuperResolution, low: Tensor, level: int = 20, seed: int = 3) ->
 
 def enlarge(stage: SuperResolution, condition: Condition, overlap: int, seed: int = 0) -> Tensor:
     parts = stage.enlarge(
-        condition,
-        channels=4,
+        partial(part_of, condition),
+        (4, *condition.beside[LOW].shape[2:]),
         window=6,
         overlap=overlap,
         tiles=WHOLE,
@@ -247,8 +248,8 @@ def test_a_window_begins_in_the_last_frames_of_the_one_before(stage: SuperResolu
 def test_steps_are_counted_over_all_windows(stage: SuperResolution) -> None:
     steps: list[tuple[int, int]] = []
     parts = stage.enlarge(
-        told(stage, draw(1, 3, 10, 4, 6)),
-        channels=4,
+        partial(part_of, told(stage, draw(1, 3, 10, 4, 6))),
+        (4, 10, 4, 6),
         window=6,
         overlap=2,
         tiles=WHOLE,

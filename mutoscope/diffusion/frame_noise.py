@@ -1,0 +1,81 @@
+"""FrameNoise: the noise of a whole video, of which only some frames are there at a time."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from einops import rearrange
+from torch import Generator
+
+from mutoscope.diffusion.denoise import draw_noise
+from mutoscope.types import Latents
+
+# PyTorch's CPU generator makes normal numbers in blocks of so many; of a tensor whose last block
+# is not full it makes the last so many anew.
+_BLOCK = 16
+
+
+class FrameNoise:
+    """The noise that `draw_noise` gives, of any frames, bit for bit.
+
+    Noise is drawn channel after channel, so that of one frame comes from all over the sequence.
+    What is kept is the state of the generator at each frame of each channel (5 kB), from which its
+    numbers are drawn again. Generators that are not on the CPU draw all at once, and it is held.
+
+    Args:
+        shape: Of one sample, C F H W.
+        generators: One per sample; they go on as after `draw_noise`.
+
+    Raises:
+        RequestError: See `draw_noise`.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], generators: Sequence[Generator]) -> None:
+        self._shape, self._size = shape, prod(shape)
+        self._states: list[list[torch.Tensor]] = []
+        self._whole: Latents | None = None
+        if self._size < _BLOCK or {each.device.type for each in generators} != {"cpu"}:
+            self._whole = draw_noise(shape, generators)
+            return
+        channels, frames, height, width = shape
+        # Where a block begins from which the frame can be drawn; a last one that is not full cannot
+        # be drawn without the one before.
+        last = (self._size // _BLOCK - 1) * _BLOCK
+        begins = (number * height * width for number in range(channels * frames))
+        self._starts = [min(begin // _BLOCK * _BLOCK, last) for begin in begins]
+        for generator in generators:
+            self._states.append([])
+            for start, stop in pairwise([*self._starts, self._size]):
+                self._states[-1].append(generator.get_state())
+                torch.randn(stop - start, generator=generator)
+
+    def of(self, frames: slice) -> Latents:
+        """Noise of some frames, B C f H W, float32.
+
+        Args:
+            frames: Which, of step 1.
+        """
+        if self._whole is not None:
+            return self._whole[:, :, frames]
+        channels, count, height, width = self._shape
+        first, stop, _ = frames.indices(count)
+        stretches = [
+            self._drawn(states, channel * count + first, channel * count + stop)
+            for states in self._states
+            for channel in range(channels)
+        ]
+        return rearrange(
+            torch.stack(stretches), "(B C) (f H W) -> B C f H W", C=channels, H=height, W=width
+        )
+
+    def _drawn(self, states: list[torch.Tensor], first: int, stop: int) -> torch.Tensor:
+        """The numbers of frames `first` to `stop`, counted through all channels."""
+        cells = self._shape[2] * self._shape[3]
+        start, begin, end = self._starts[first], first * cells, stop * cells
+        length = -(-(end - start) // _BLOCK) * _BLOCK
+        if end > self._size - _BLOCK:
+            length = self._size - start
+        generator = Generator()
+        generator.set_state(states[first])
+        return torch.randn(length, generator=generator)[begin - start : end - start]
