@@ -54,7 +54,15 @@ def interpolate(
         progress: "StepProgress",
         cuts: "Cuts | None",
     ) -> "VideoOutput":
-        return system.interpolate(frames, prompt, fps=rate, seed=seed, cuts=cuts, on_step=progress)
+        return system.interpolate(
+            frames,
+            prompt,
+            fps=rate,
+            seed=seed,
+            cuts=cuts,
+            on_step=progress,
+            output_type="pieces",
+        )
 
     told = {"stage": "interpolate", "file": file.name, "prompt": prompt, "seed": seed}
     target = out or Path(f"{file.stem}-smooth.mp4")
@@ -93,6 +101,7 @@ def upscale(
             seed=seed,
             cuts=cuts,
             on_step=progress,
+            output_type="pieces",
         )
 
     told = {
@@ -118,11 +127,9 @@ def _enhance(
     memory: str | None,
     told: dict[str, object],
 ) -> None:
-    import numpy as np
-
     from mutoscope.types import Size
     from mutoscope.video.files import check_target, read_steady, write_video
-    from mutoscope.video.frames import fingerprint, fit
+    from mutoscope.video.frames import fit
 
     if path.suffix.lower() == ".png":
         raise RequestError(f"{path} cannot hold a video: a .png is one picture. Use .mp4.")
@@ -132,34 +139,38 @@ def _enhance(
     check_target(path, rate if fps is None else fps)
 
     from mutoscope.cli.making import open_system, open_within, pick_device, surroundings
+    from mutoscope.cli.passing import Passing
     from mutoscope.cli.progress import StepProgress
     from mutoscope.systems.lavie import LaVie
     from mutoscope.systems.plan import task_of_video
 
     device, cuts = pick_device(device), None
+    stage, (count, height, width, _) = str(told["stage"]), frames.shape
     if memory is None:
         system = open_system(model, device, dtype or "fp32")
     else:
-        count, height, width, _ = frames.shape
-        asked = str(told["stage"]), count, Size(height, width)
+        asked = stage, count, Size(height, width)
         system, _, cuts = open_within(
             model, device, dtype, memory, lambda system: task_of_video(system, *asked)
         )
     if not isinstance(system, LaVie):
         raise RequestError(f"{model} is a {type(system).__name__}, which cannot do that.")
-    with StepProgress(file.name, [str(told["stage"])]) as progress:
+    with StepProgress(file.name, [stage]) as progress:
         output = enhance(system, frames, rate, progress, cuts)
-    assert isinstance(output.frames, np.ndarray)
-    made = output.frames[0]
-    record = {
-        "enhanced": told,
-        "frames_sha256": fingerprint(made),
-        "weights": system.weights_hash(),
-        **surroundings(),
-    }
-    playing = output.fps if fps is None else fps
-    write_video(path, made, playing, record)
-    before, after = (
-        f"{len(each)} frames {each.shape[1]}x{each.shape[2]}" for each in (frames, made)
+        made, times = system.spanned(count, [stage]), system.enlargement([stage])
+        drawn = Passing((frame for piece in output.frames for frame in piece[0]), made)
+
+        def record() -> dict[str, object]:
+            return {
+                "enhanced": told,
+                "frames_sha256": drawn.sha256(),
+                "weights": system.weights_hash(),
+                **surroundings(),
+            }
+
+        playing = output.fps if fps is None else fps
+        write_video(path, drawn, playing, record)
+    print(
+        f"{path}  ({count} frames {height}x{width} became {made} frames "
+        f"{times * height}x{times * width}, {playing:g} a second)"
     )
-    print(f"{path}  ({before} became {after}, {playing:g} a second)")

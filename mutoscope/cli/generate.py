@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mutoscope.systems import System
     from mutoscope.systems.cuts import Cuts
     from mutoscope.types import Latents
-    from mutoscope.video.frames import Frames
+    from mutoscope.video.frames import Frame
 
 _NAME_LENGTH = 40
 
@@ -208,19 +208,21 @@ def _make(
     sheet: bool,
     cuts: "Cuts | None",
 ) -> None:
+    import numpy as np
+
     from mutoscope.cli.progress import measured
     from mutoscope.video.sheets import contact_sheet, write_png
 
     clips = []
     for job, path in zip(jobs, paths, strict=True):
         with measured(job.device) as cost:
-            frames = _make_one(system, job, path, fps, cuts)
+            kept = _make_one(system, job, path, fps, sheet, cuts)
         count = "1 frame" if job.num_frames == 1 else f"{job.num_frames} frames"
         size = f"{count} {job.height}x{job.width}"
         spent = f"{cost.seconds:.1f} s, {cost.megabytes:.0f} MB"
         print(f"{path}  ({size}, seed {job.seed}, {spent})", flush=True)
         if sheet:
-            clips.append(frames)
+            clips.append(np.stack(kept))
     if sheet:
         path = paths[0].with_name(f"{paths[0].stem}-sheet.png")
         write_png(path, contact_sheet(clips, [f"{j.prompt}  (seed {j.seed})" for j in jobs]))
@@ -228,42 +230,45 @@ def _make(
 
 
 def _make_one(
-    system: "System", job: "Settings", path: Path, fps: float, cuts: "Cuts | None"
-) -> "Frames":
-    """One video. What each stage made is on disk before the next begins."""
+    system: "System", job: "Settings", path: Path, fps: float, sheet: bool, cuts: "Cuts | None"
+) -> "list[Frame]":
+    """One video. What each stage made is on disk before the next begins; frames for a sheet."""
     from mutoscope.cli.making import draw, record
+    from mutoscope.cli.passing import Passing
     from mutoscope.cli.progress import StepProgress
     from mutoscope.cli.unfinished import Goal, discard, keep
-    from mutoscope.metrics.health import complaints
     from mutoscope.video.files import write_video
 
     stages = job.stages.split(",")
     preview = path.with_name(f"{path.stem}.preview.mp4")
     made: list[Latents] = []
-    shown: list[Frames] = []
+    shown: list[Passing] = []
 
     def on_stage(stage: str, latents: "Latents") -> None:
         progress.next_stage()
         made[:] = [latents]
         if stage == stages[-1] or job.num_frames == 1:
             return
-        shown.append(system.pixels(latents, None if cuts is None else cuts.small)[0])
-        so_far = stages[: stages.index(stage) + 1]
-        count, height, width, _ = shown[-1].shape
+        so_far, count = stages[: stages.index(stage) + 1], latents.shape[2]
+        height, width = (side // system.enlargement(stages) for side in (job.height, job.width))
         part = replace(job, stages=",".join(so_far), num_frames=count, height=height, width=width)
         slower = fps * system.native_fps(so_far) / system.native_fps(stages)
+        pieces = system.pieces(latents, None if cuts is None else cuts.small)
+        frames = Passing((frame for piece in pieces for frame in piece[0]), count)
         goal = Goal(job, path, fps)
-        keep(preview, shown[-1], slower, latents, system=system, settings=part, goal=goal)
+        keep(preview, frames, slower, latents, system=system, settings=part, goal=goal)
+        shown.append(frames)
         print(f"{preview}  ({count} frames {height}x{width}; the rest follows)", flush=True)
 
     try:
         with StepProgress(job.prompt, stages) as progress:
-            frames = draw(system, job, progress, on_stage, cuts=cuts)
-        if job.num_frames > 1 and len(stages) < len(system.stages):
-            goal = _whole(system, job, path, fps)
-            keep(path, frames, fps, made[0], system=system, settings=job, goal=goal)
-        else:
-            write_video(path, frames, fps, record(system, job, frames))
+            drawn = draw(system, job, progress, on_stage, cuts=cuts)
+            frames = Passing(drawn, job.num_frames, for_sheet=sheet)
+            if job.num_frames > 1 and len(stages) < len(system.stages):
+                goal = _whole(system, job, path, fps)
+                keep(path, frames, fps, made[0], system=system, settings=job, goal=goal)
+            else:
+                write_video(path, frames, fps, lambda: record(system, job, frames.sha256()))
     except BaseException:
         if shown:
             print(
@@ -272,9 +277,9 @@ def _make_one(
             )
         raise
     discard(preview)
-    for complaint in complaints(frames, shown[0] if shown else None):
+    for complaint in frames.health.complaints(shown[0].health.colour if shown else None):
         print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
-    return frames
+    return frames.kept
 
 
 def _whole(system: "System", job: "Settings", path: Path, fps: float) -> "Goal":

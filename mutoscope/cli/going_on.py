@@ -19,8 +19,8 @@ def go_on(
     goal, done, latents = kept(file)
 
     from mutoscope.cli.making import draw, open_for, record
+    from mutoscope.cli.passing import Passing
     from mutoscope.cli.progress import StepProgress
-    from mutoscope.metrics.health import complaints
     from mutoscope.video.files import check_target, write_video
 
     settings, path = goal.settings, out or goal.out
@@ -28,7 +28,7 @@ def go_on(
     system, cuts = open_for(settings)
     stages = settings.stages.split(",")
     with StepProgress(settings.prompt, stages[stages.index(done) + 1 :]) as progress:
-        frames = draw(
+        drawn = draw(
             system,
             settings,
             progress,
@@ -36,8 +36,9 @@ def go_on(
             resume=(done, latents.to(settings.device)),
             cuts=cuts,
         )
-    write_video(path, frames, goal.fps, record(system, settings, frames))
-    size = f"{len(frames)} frames {settings.height}x{settings.width}, seed {settings.seed}"
-    print(f"{path}  ({size})")
-    for complaint in complaints(frames):
+        frames = Passing(drawn, settings.num_frames)
+        write_video(path, frames, goal.fps, lambda: record(system, settings, frames.sha256()))
+    count, size = settings.num_frames, f"{settings.height}x{settings.width}"
+    print(f"{path}  ({count} frames {size}, seed {settings.seed})")
+    for complaint in frames.health.complaints():
         print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)

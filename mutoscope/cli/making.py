@@ -4,7 +4,7 @@ import ctypes
 import hashlib
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from mutoscope.systems.plan import Task, plan, read_memory, task_of
 from mutoscope.systems.reading import quietly
 from mutoscope.systems.system import OnStage
 from mutoscope.types import Latents, Size
-from mutoscope.video.frames import Frames, fingerprint
+from mutoscope.video.frames import Frame
 
 _PACKAGE = Path(__file__).parents[1]
 _MMAP_THRESHOLD = -3  # the number of this setting in malloc.h
@@ -249,8 +249,11 @@ def draw(
     on_stage: OnStage | None = None,
     resume: tuple[str, torch.Tensor] | None = None,
     cuts: Cuts | None = None,
-) -> Frames:
-    """Makes the frames that `settings` determine, uint8 F H W 3; the number of threads is set.
+) -> Iterator[Frame]:
+    """Draws what `settings` determine; the number of threads is set.
+
+    All stages run now, but for upscaling: its frames are drawn, as all are decoded, when they are
+    taken.
 
     Args:
         system: The model named in the settings.
@@ -259,6 +262,9 @@ def draw(
         on_stage: Called as `on_stage(name, latents)` after each stage.
         resume: A stage, and the latents that it drew from these settings before.
         cuts: How the work is cut (see `open_for`).
+
+    Returns:
+        The frames, uint8 H W 3, once.
 
     Raises:
         DataError: The picture that it begins with is missing; to go on from latents none is needed.
@@ -289,22 +295,22 @@ def draw(
         reuse=settings.reuse,
         on_step=on_step,
         on_stage=checked,
+        output_type="pieces",
     )
-    frames: Frames = output.frames[0]
-    return frames
+    return (frame for piece in output.frames for frame in piece[0])
 
 
-def record(system: System, settings: Settings, frames: Frames) -> dict[str, object]:
+def record(system: System, settings: Settings, frames_sha256: str) -> dict[str, object]:
     """What a file carries about how it was made, as JSON values.
 
     Args:
         system: The model that made the frames.
         settings: What it was told.
-        frames: What came out.
+        frames_sha256: Of the frames that came out.
     """
     return {
         "settings": asdict(settings),
-        "frames_sha256": fingerprint(frames),
+        "frames_sha256": frames_sha256,
         "weights": system.weights_hash(),
         **surroundings(),
     }

@@ -9,13 +9,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mutoscope.cli.making import Settings, record
+from mutoscope.cli.passing import Passing
 from mutoscope.errors import DataError
 from mutoscope.systems import System
 from mutoscope.training.checkpoint import digest
 from mutoscope.types import Latents
 from mutoscope.video.atomic import whole
 from mutoscope.video.files import probe, write_video
-from mutoscope.video.frames import Frames
 
 _NAME = "latents"
 
@@ -37,7 +37,7 @@ class Goal:
 
 def keep(
     path: Path,
-    frames: Frames,
+    frames: Passing,
     fps: float,
     latents: Latents,
     *,
@@ -59,10 +59,13 @@ def keep(
     # The latents first: a video that names them is then never without them.
     with whole(beside(path)) as draft:
         save_file({_NAME: latents.detach().cpu().contiguous()}, draft)
-    told = record(system, settings, frames) | {
-        "latents_sha256": digest(beside(path)),
-        "goal": {**asdict(goal), "out": str(goal.out.absolute())},
-    }
+
+    def told() -> dict[str, object]:
+        return record(system, settings, frames.sha256()) | {
+            "latents_sha256": digest(beside(path)),
+            "goal": {**asdict(goal), "out": str(goal.out.absolute())},
+        }
+
     write_video(path, frames, fps, told)
 
 

@@ -1,11 +1,11 @@
 """What went visibly wrong in a video, found without knowing what it should show."""
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float
 
 from mutoscope.errors import MutoscopeError
 from mutoscope.types import Latents
-from mutoscope.video.frames import Frames
+from mutoscope.video.frames import Frame
 
 BLACK, FLAT, FROZEN = 4.0, 2.0, 0.02
 """Mean level, spread of levels within frames, and mean change from frame to frame, of 255."""
@@ -28,30 +28,52 @@ def check_finite(latents: Latents, stage: str) -> None:
         )
 
 
-def complaints(frames: Frames, keys: UInt8[np.ndarray, "K h w 3"] | None = None) -> list[str]:
-    """What a person would notice at once, in words; nothing if all seems well.
+class Health:
+    """What a person would notice at once about frames that are never there all at once."""
 
-    Args:
-        frames: The video.
-        keys: The key frames it was made from, of any frame size.
-    """
-    levels = frames.astype(np.float32)
-    found = []
-    if levels.mean() < BLACK:
-        found.append("all frames are black")
-    elif levels.std(axis=(1, 2)).mean() < FLAT:
-        found.append("all frames are one flat colour")
-    steps = np.abs(np.diff(levels, axis=0)).mean(axis=(1, 2, 3))
-    if len(steps) and steps.max() < FROZEN:
-        found.append("nothing moves from the first frame to the last")
-    # A step is a seam if it is far larger than most, and large enough to see.
-    usual = max(float(np.median(steps)), 1.0) if len(steps) > 2 else np.inf
-    found += [
-        f"the picture jumps between frames {number} and {number + 1}"
-        for number in np.flatnonzero(steps > JUMP * usual)
-    ]
-    if keys is not None:
-        apart = np.abs(levels.mean(axis=(0, 1, 2)) - keys.mean(axis=(0, 1, 2))).max()
-        if apart > DRIFT:
-            found.append(f"colours lie {apart:.0f} of 255 levels from those of the key frames")
-    return found
+    def __init__(self) -> None:
+        self._spread: list[float] = []
+        self._colours: list[np.ndarray] = []
+        self._steps: list[float] = []
+        self._before: Frame | None = None
+
+    def add(self, frame: Frame) -> None:
+        """Goes on with the next frame, H W 3."""
+        levels = frame.astype(np.float32)
+        self._colours.append(levels.mean(axis=(0, 1)))
+        self._spread.append(float(levels.std(axis=(0, 1)).mean()))
+        if self._before is not None:
+            self._steps.append(float(np.abs(levels - self._before).mean()))
+        self._before = frame
+
+    @property
+    def colour(self) -> Float[np.ndarray, "3"]:
+        """The mean colour of all frames so far, of 255."""
+        colour: Float[np.ndarray, "3"] = np.mean(self._colours, axis=0)
+        return colour
+
+    def complaints(self, colour: Float[np.ndarray, "3"] | None = None) -> list[str]:
+        """What is to be said, in words; nothing if all seems well.
+
+        Args:
+            colour: The mean colour of the key frames that the video was made from, of 255.
+        """
+        found = []
+        if self.colour.mean() < BLACK:
+            found.append("all frames are black")
+        elif np.mean(self._spread) < FLAT:
+            found.append("all frames are one flat colour")
+        steps = np.array(self._steps)
+        if len(steps) and steps.max() < FROZEN:
+            found.append("nothing moves from the first frame to the last")
+        # A step is a seam if it is far larger than most, and large enough to see.
+        usual = max(float(np.median(steps)), 1.0) if len(steps) > 2 else np.inf
+        found += [
+            f"the picture jumps between frames {number} and {number + 1}"
+            for number in np.flatnonzero(steps > JUMP * usual)
+        ]
+        if colour is not None:
+            apart = np.abs(self.colour - colour).max()
+            if apart > DRIFT:
+                found.append(f"colours lie {apart:.0f} of 255 levels from those of the key frames")
+        return found

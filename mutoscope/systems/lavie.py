@@ -274,7 +274,7 @@ class LaVie(System):
             on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
             on_stage: Called with the name and the latents of each stage that has run, but the last,
                 upscaling, whose latents are never all there at once.
-            output_type: "uint8", "pieces", "pt" or "latent"; see `VideoOutput`. With "pieces" a long
+            output_type: "uint8", "pieces", "pt" or "latent"; see `VideoOutput`. As pieces a long
                 video needs hardly more memory than a short one.
 
         Raises:

@@ -1,12 +1,13 @@
 """Video files: write frames as they come, read them back, look at what a file holds."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import av
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from mutoscope.errors import DataError, RequestError
 from mutoscope.types import Size
 from mutoscope.video.atomic import check_place, whole
-from mutoscope.video.frames import Frames, fit
+from mutoscope.video.frames import Frame, Frames, fit
 from mutoscope.video.pictures import (
     PILLOW_ENDINGS,
     read_folder,
@@ -75,33 +76,75 @@ def check_target(path: Path, fps: float) -> None:
 
 
 def write_video(
-    path: Path, frames: Iterable[np.ndarray], fps: float, metadata: Mapping[str, object]
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    metadata: Mapping[str, object] | Callable[[], Mapping[str, object]],
 ) -> None:
     """Writes a video that plays in a browser, an animation, or a folder of numbered pictures.
 
     The ending of `path` says which: .mp4 (H.264, yuv420p), .gif, .webp, .png (one frame only), or
-    none for a folder of PNG files. MP4 is encoded frame by frame, so a long video needs no more
-    memory than a short one. The file appears whole or not at all.
+    none for a folder of PNG files. MP4 and folders are written frame by frame, so a long video
+    needs no more memory than a short one. The file appears whole or not at all.
 
     Args:
         path: Where it shall lie; missing folders are made.
-        frames: Pictures, uint8 H W 3, one after the other, all of one size.
+        frames: Pictures, uint8 H W 3, one after the other, all of one size; they may be made while
+            they are taken, and errors of making them come out as they are.
         fps: Frames per second, Hz, above 0.
-        metadata: JSON-like facts to store inside the file.
+        metadata: JSON-like facts to store inside the file, or what gives them once the last frame
+            has been taken.
 
     Raises:
         RequestError: Unknown ending, no frames, an fps that is not above 0, odd height or width
             for MP4, or a place that cannot be written.
     """
     check_target(path, fps)
-    text = json.dumps(dict(metadata), sort_keys=True)
+
+    def text() -> str:
+        with _not_of_writing():
+            facts = metadata() if callable(metadata) else metadata
+            return json.dumps(dict(facts), sort_keys=True)
+
     write = write_folder if path.suffix == "" else write_pillow
-    with whole(path) as draft:
-        (_write_mp4 if path.suffix.lower() == ".mp4" else write)(draft, frames, fps, text)
+    try:
+        with whole(path) as draft:
+            made = _made(frames)
+            (_write_mp4 if path.suffix.lower() == ".mp4" else write)(draft, made, fps, text)
+    except _MakingError as error:
+        raise error.cause from error.cause.__cause__
 
 
-def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float, text: str) -> None:
+class _MakingError(Exception):
+    """Carries an OSError that has nothing to do with writing past what handles those of writing."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+@contextmanager
+def _not_of_writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _MakingError(error) from error
+
+
+def _made(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The frames; where making one fails, it is told apart from writing."""
     pictures = iter(frames)
+    while True:
+        with _not_of_writing():
+            picture = next(pictures, None)
+        if picture is None:
+            return
+        yield picture
+
+
+def _write_mp4(
+    path: Path, pictures: Iterator[np.ndarray], fps: float, text: Callable[[], str]
+) -> None:
     first = next(pictures, None)
     if first is None:
         raise RequestError("a video of 0 frames cannot be written. Give at least 1 frame.")
@@ -111,13 +154,30 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float, text: str) 
             f"{height}x{width} frames cannot be written as .mp4: H.264 needs even numbers. "
             "Use an even size, or write .webp."
         )
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        container.metadata["comment"] = text  # the free text that MP4 keeps
+    # PyAV takes the text when it writes the first frame, and it may be known after the last only.
+    # So frames are encoded into a file without it, from which they are copied as they are.
+    with NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".mp4") as encoded:
+        _encode(encoded.name, first, pictures, fps)
+        with (
+            av.open(encoded.name) as source,
+            av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as target,
+        ):
+            target.metadata["comment"] = text()  # the free text that MP4 keeps
+            stream = target.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    target.mux(packet)
+
+
+def _encode(path: str, first: np.ndarray, others: Iterator[np.ndarray], fps: float) -> None:
+    """Writes an .mp4 that holds pictures and nothing else."""
+    with av.open(path, "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
         stream = container.add_stream("libx264", rate=rate, options={"crf": _CRF})
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"
         stream.codec_context.thread_count = 1  # the file's bytes then depend on the frames alone
-        for picture in chain([first], pictures):
+        for picture in chain([first], others):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -142,13 +202,23 @@ def read_frames(path: Path) -> tuple[Frames, float]:
             return read_pillow(path)[:2]
         with av.open(str(path)) as container:
             stream = _video_stream(container, path)
-            frames = [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
-            if len(frames) < max(stream.frames, 1):
-                raise DataError(
-                    f"{path} is damaged: it ends after {len(frames)} of {stream.frames} frames. "
-                    "Fetch or make it again."
-                )
-            return np.stack(frames), _rate(stream)
+            return np.stack(list(_decoded(container, stream, path))), _rate(stream)
+
+
+def each_frame(path: Path) -> Iterator[Frame]:
+    """The same frames one after the other; those of an .mp4 are never there all at once.
+
+    Args:
+        path: As of `read_frames`.
+
+    Raises:
+        DataError: As `read_frames`, when the damage is reached.
+    """
+    if path.is_dir() or path.suffix.lower() in PILLOW_ENDINGS:
+        yield from read_frames(path)[0]
+        return
+    with _readable(path), av.open(str(path)) as container:
+        yield from _decoded(container, _video_stream(container, path), path)
 
 
 def read_steady(path: Path) -> tuple[Frames, float]:
@@ -275,6 +345,20 @@ def _video_stream(container: "av.container.InputContainer", path: Path) -> "av.V
     if not container.streams.video:
         raise DataError(f"{path} holds no pictures, only sound. Give a video file.")
     return container.streams.video[0]
+
+
+def _decoded(
+    container: "av.container.InputContainer", stream: "av.VideoStream", path: Path
+) -> Iterator[Frame]:
+    count = 0
+    for frame in container.decode(stream):
+        count += 1
+        yield frame.to_ndarray(format="rgb24")
+    if count < max(stream.frames, 1):
+        raise DataError(
+            f"{path} is damaged: it ends after {count} of {stream.frames} frames. Fetch or make it "
+            "again."
+        )
 
 
 def _rate(stream: "av.VideoStream") -> float:

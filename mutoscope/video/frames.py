@@ -12,6 +12,7 @@ from PIL import Image
 from mutoscope.types import Size, Video
 
 Frames = UInt8[ndarray, "F H W 3"]
+Frame = UInt8[ndarray, "H W 3"]
 
 
 def to_floats(frames: Frames) -> Float[torch.Tensor, "3 F H W"]:
@@ -43,9 +44,35 @@ def fingerprint(frames: Frames) -> str:
     Args:
         frames: One clip, F H W 3; one bit changed or one frame moved gives another hash.
     """
-    digest = hashlib.sha256(repr(frames.shape).encode())
-    digest.update(np.ascontiguousarray(frames).tobytes())
-    return digest.hexdigest()
+    found = Fingerprint(len(frames))
+    for frame in frames:
+        found.add(frame)
+    return found.hexadecimal()
+
+
+class Fingerprint:
+    """The fingerprint of frames that are never there all at once.
+
+    Args:
+        num_frames: How many there will be; it is hashed before them.
+    """
+
+    def __init__(self, num_frames: int) -> None:
+        self._num_frames = num_frames
+        self._digest = hashlib.sha256()
+        self._seen = 0
+
+    def add(self, frame: Frame) -> None:
+        """Goes on with the next frame, H W 3."""
+        if not self._seen:
+            self._digest.update(repr((self._num_frames, *frame.shape)).encode())
+        self._digest.update(np.ascontiguousarray(frame).data)
+        self._seen += 1
+
+    def hexadecimal(self) -> str:
+        """The hash of all frames, which must have been added."""
+        assert self._seen == self._num_frames
+        return self._digest.hexdigest()
 
 
 def resize(frames: Frames, size: Size) -> UInt8[ndarray, "F h w 3"]:

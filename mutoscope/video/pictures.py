@@ -1,7 +1,7 @@
 """Animations and numbered pictures: clips that Pillow reads and writes."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,16 @@ _NOTE = "video.json"
 PILLOW_ENDINGS = (".gif", ".webp", ".png")
 
 
-def write_pillow(path: Path, frames: Iterable[np.ndarray], fps: float, text: str) -> None:
+def write_pillow(
+    path: Path, frames: Iterable[np.ndarray], fps: float, text: Callable[[], str]
+) -> None:
     """Writes an endless .gif (256 colours a frame) or .webp (lossless), or one picture as .png.
 
     Args:
         path: Where; the ending chooses.
         frames: Pictures, uint8 H W 3.
         fps: Hz; both formats keep whole milliseconds or hundredths of a second.
-        text: Stored as the file's comment.
+        text: Gives what is stored as the file's comment; called after the last frame.
 
     Raises:
         RequestError: No frames, or more than one for a .png.
@@ -39,13 +41,14 @@ def write_pillow(path: Path, frames: Iterable[np.ndarray], fps: float, text: str
                 "Leave the ending out for a folder of pictures, or use .mp4."
             )
         about = PngInfo()
-        about.add_text("comment", text)
+        about.add_text("comment", text())
         first.save(path, pnginfo=about)
         return
-    kind: dict[str, Any] = {"comment": text.encode()}
+    comment = text()
+    kind: dict[str, Any] = {"comment": comment.encode()}
     if path.suffix.lower() == ".webp":
         exif = Image.Exif()
-        exif[_DESCRIPTION] = text
+        exif[_DESCRIPTION] = comment
         kind = {"exif": exif, "lossless": True}
     milliseconds = round(1000 / fps)
     first.save(path, save_all=True, append_images=rest, duration=milliseconds, loop=0, **kind)
@@ -82,19 +85,24 @@ def read_picture(path: Path) -> Frames:
     return np.asarray(Image.alpha_composite(ground, picture).convert("RGB"))[None]
 
 
-def write_folder(folder: Path, frames: Iterable[np.ndarray], fps: float, text: str) -> None:
+def write_folder(
+    folder: Path, frames: Iterable[np.ndarray], fps: float, text: Callable[[], str]
+) -> None:
     """Writes 0000.png, 0001.png, ... and a note that holds the frame rate and `text`.
 
     Args:
         folder: Made new.
         frames: Pictures, uint8 H W 3.
         fps: Hz.
-        text: A JSON object.
+        text: Gives a JSON object; called after the last frame.
+
+    Raises:
+        RequestError: No frames.
     """
     folder.mkdir()
     for index, picture in enumerate(_pictures(frames)):
         picture.save(folder / f"{index:04d}.png")
-    note = {"fps": fps, "metadata": json.loads(text)}
+    note = {"fps": fps, "metadata": json.loads(text())}
     (folder / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
 
 
@@ -108,8 +116,10 @@ def read_folder(folder: Path) -> tuple[Frames, float, str]:
     return np.stack(pictures), float(str(note["fps"])), json.dumps(note["metadata"])
 
 
-def _pictures(frames: Iterable[np.ndarray]) -> list[Image.Image]:
-    pictures = [Image.fromarray(np.ascontiguousarray(frame)) for frame in frames]
-    if not pictures:
+def _pictures(frames: Iterable[np.ndarray]) -> Iterator[Image.Image]:
+    none = True
+    for frame in frames:
+        none = False
+        yield Image.fromarray(np.ascontiguousarray(frame))
+    if none:
         raise RequestError("a video of 0 frames cannot be written. Give at least 1 frame.")
-    return pictures

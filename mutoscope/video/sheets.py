@@ -62,6 +62,18 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
+def shown(num_frames: int, num_columns: int = 8) -> list[int]:
+    """The frames of a clip that a sheet shows: equally spaced, first and last included.
+
+    Args:
+        num_frames: Of the clip.
+        num_columns: Frames per row.
+    """
+    places = np.linspace(0, num_frames - 1, min(num_columns, num_frames))
+    numbers: list[int] = places.round().astype(int).tolist()
+    return numbers
+
+
 def write_png(path: Path, picture: UInt8[ndarray, "H W 3"]) -> None:
     """Writes one picture as PNG, whole or not at all.
 
@@ -77,8 +89,8 @@ def write_png(path: Path, picture: UInt8[ndarray, "H W 3"]) -> None:
 
 
 def _strip(clip: Frames, size: Size, scale: int, num_columns: int) -> UInt8[ndarray, "h w 3"]:
-    """Equally spaced frames side by side, first and last included."""
-    chosen = clip[np.linspace(0, len(clip) - 1, min(num_columns, len(clip))).round().astype(int)]
+    """Some frames side by side."""
+    chosen = clip[shown(len(clip), num_columns)]
     if chosen.shape[1:3] != (size.height, size.width):
         chosen = resize(chosen, size)
     large = chosen.repeat(scale, axis=1).repeat(scale, axis=2)

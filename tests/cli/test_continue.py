@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,10 +118,10 @@ def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path
 def test_a_video_that_shows_nothing_is_pointed_out(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def black(self: System, latents: torch.Tensor, *told: object) -> np.ndarray:
-        return np.zeros((1, latents.shape[2], 16, 24, 3), np.uint8)
+    def black(self: System, latents: torch.Tensor, *told: object) -> Iterator[np.ndarray]:
+        yield np.zeros((1, latents.shape[2], 16, 24, 3), np.uint8)
 
-    monkeypatch.setattr(System, "pixels", black)
+    monkeypatch.setattr(System, "pieces", black)
     model = ("--model", cascade_folder, "--stages", "base,interpolate")
     result = run("generate", PROMPT, *model, "--out", "v.webp")
     assert result.code == 0

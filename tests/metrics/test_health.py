@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mutoscope.errors import MutoscopeError
-from mutoscope.metrics.health import check_finite, complaints
+from mutoscope.metrics.health import Health, check_finite
 from mutoscope.video.frames import Frames
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
@@ -13,6 +13,17 @@ from mutoscope.world.scene import draw_scene
 
 def clip(seed: int = 0, num_frames: int = 8) -> Frames:
     return render(draw_scene(seed, split="test"), num_frames=num_frames, fps=8.0)
+
+
+def health(frames: Frames) -> Health:
+    found = Health()
+    for frame in frames:
+        found.add(frame)
+    return found
+
+
+def complaints(frames: Frames, keys: Frames | None = None) -> list[str]:
+    return health(frames).complaints(None if keys is None else health(keys).colour)
 
 
 @pytest.mark.parametrize("seed", range(12))
