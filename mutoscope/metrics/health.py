@@ -49,8 +49,8 @@ class Health:
     @property
     def colour(self) -> Float[np.ndarray, "3"]:
         """The mean colour of all frames so far, of 255."""
-        colour: Float[np.ndarray, "3"] = np.mean(self._colours, axis=0)
-        return colour
+        mean: np.ndarray = np.mean(self._colours, axis=0)
+        return mean
 
     def complaints(self, colour: Float[np.ndarray, "3"] | None = None) -> list[str]:
         """What is to be said, in words; nothing if all seems well.
