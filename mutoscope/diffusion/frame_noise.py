@@ -14,14 +14,17 @@ from mutoscope.types import Latents
 # PyTorch's CPU generator makes normal numbers in blocks of so many; of a tensor whose last block
 # is not full it makes the last so many anew.
 _BLOCK = 16
+# Of every so many frames one has its state kept; those after it are drawn again with it.
+_EVERY = 8
 
 
 class FrameNoise:
     """The noise that `draw_noise` gives, of any frames, bit for bit.
 
     Noise is drawn channel after channel, so that of one frame comes from all over the sequence.
-    What is kept is the state of the generator at each frame of each channel (5 kB), from which its
-    numbers are drawn again. Generators that are not on the CPU draw all at once, and it is held.
+    What is kept is the state of the generator at some frames of each channel (5 kB each), from
+    which numbers are drawn again. Generators that are not on the CPU draw all at once, and it is
+    held.
 
     Args:
         shape: Of one sample, C F H W.
@@ -42,7 +45,11 @@ class FrameNoise:
         # Where a block begins from which the frame can be drawn; a last one that is not full cannot
         # be drawn without the one before.
         last = (self._size // _BLOCK - 1) * _BLOCK
-        begins = (number * height * width for number in range(channels * frames))
+        begins = (
+            (channel * frames + frame) * height * width
+            for channel in range(channels)
+            for frame in range(0, frames, _EVERY)
+        )
         self._starts = [min(begin // _BLOCK * _BLOCK, last) for begin in begins]
         for generator in generators:
             self._states.append([])
@@ -61,7 +68,7 @@ class FrameNoise:
         channels, count, height, width = self._shape
         first, stop, _ = frames.indices(count)
         stretches = [
-            self._drawn(states, channel * count + first, channel * count + stop)
+            self._drawn(states, channel, first, stop)
             for states in self._states
             for channel in range(channels)
         ]
@@ -69,13 +76,17 @@ class FrameNoise:
             torch.stack(stretches), "(B C) (f H W) -> B C f H W", C=channels, H=height, W=width
         )
 
-    def _drawn(self, states: list[torch.Tensor], first: int, stop: int) -> torch.Tensor:
-        """The numbers of frames `first` to `stop`, counted through all channels."""
-        cells = self._shape[2] * self._shape[3]
-        start, begin, end = self._starts[first], first * cells, stop * cells
+    def _drawn(
+        self, states: list[torch.Tensor], channel: int, first: int, stop: int
+    ) -> torch.Tensor:
+        """The numbers of one channel of frames `first` to `stop`."""
+        _, count, height, width = self._shape
+        known = channel * -(-count // _EVERY) + first // _EVERY
+        begin, end = ((channel * count + frame) * height * width for frame in (first, stop))
+        start = self._starts[known]
         length = -(-(end - start) // _BLOCK) * _BLOCK
         if end > self._size - _BLOCK:
             length = self._size - start
         generator = Generator()
-        generator.set_state(states[first])
+        generator.set_state(states[known])
         return torch.randn(length, generator=generator)[begin - start : end - start]

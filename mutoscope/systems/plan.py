@@ -30,6 +30,9 @@ _PROGRAM = 500_000_000
 # What share of the rate of a matrix product the networks reach (benchmarks/memory.py).
 SHARE = 0.5
 _SIDE = 2048  # of the matrices whose product is timed
+# What the encoder of .mp4 holds, which looks ahead: bytes for each pixel of so many frames at most.
+# 5.7 to 7.9 were measured (x264 at 640x1024 and 320x512).
+_ENCODER_BYTES, _ENCODER_FRAMES = 6, 45
 # The smallest tiles, as a share of the frames that a network was trained on: it is to see what it
 # draws. The interpolation also sees its key frames, and the upscaler all but the details.
 _LEAST_TILE = {INTERPOLATE: 0.5, UPSCALE: 0.25}
@@ -245,11 +248,13 @@ class _Works:
         self.needs = {"text": ["text_encoder"]} if "text_encoder" in self.modules else {}
         for stage in task.stages:
             if stage == UPSCALE:
-                self.needs |= {DECODE: ["vae"]} if BASE in task.stages else {}
+                # Small frames are decoded, and large ones drawn and decoded, in turn.
+                small = ["vae"] if BASE in task.stages else []
                 if "upscaler_text_encoder" in self.modules:
                     self.needs["text enlarged"] = ["upscaler_text_encoder"]
-                self.needs[UPSCALE] = ["upscaler", "upscaler_vae"]
-                self.needs[ENLARGED] = ["upscaler_vae", "upscaler"]
+                self.needs |= {DECODE: ["vae", "upscaler", "upscaler_vae"]} if small else {}
+                self.needs[UPSCALE] = ["upscaler", "upscaler_vae", *small]
+                self.needs[ENLARGED] = ["upscaler_vae", "upscaler", *small]
             else:
                 self.needs[stage] = [networks[stage]]
         if UPSCALE not in task.stages:
@@ -347,19 +352,47 @@ class _Works:
 
     def _cost_of_decoding(self, name: str, vae: nn.Module, cut: Decoding) -> tuple[int, int]:
         height, width = self._grid(name)
-        codec = LatentCodec(vae)
         at_once = min(cut.frames, self.task.num_frames)
         cost = _decoding_cost(vae, at_once, height, width, cut.tile, self.dtype)
-        factor, cells = codec.spatial_factor, self.task.num_frames * height * width
-        # Latents, and the frames as bytes, of small ones twice while they are put together.
-        held = codec.channels * cells * 4 + 3 * factor**2 * cells * (2 if name == DECODE else 1)
-        if name == ENLARGED:
-            held = 3 * factor**2 * cells + self._held_by_upscale()
+        held = self._held_while_writing()
+        if UPSCALE in self.task.stages:
+            upscaler = self.modules["upscaler"]
+            # Latents of the window that was drawn last, its noise, and what it began with.
+            latents = 4 * _config(upscaler).out_channels * self._small_area
+            held += 3 * latents * self._window
         return round(cost.flops * self.task.num_frames / at_once), held + cost.peak
 
-    def _held_by_upscale(self) -> int:
-        """The small video as bytes and three times as floats: itself, noise, and their sum."""
-        return self.task.num_frames * self.task.size.height * self.task.size.width * 3 * (1 + 3 * 4)
+    def _held_while_writing(self) -> int:
+        """What lives while finished frames are made and written, bytes.
+
+        For all frames at once these are latents, or a video that was given.
+        """
+        frames, area, held = self.task.num_frames, self._small_area, self._given
+        if self.task.stages != (UPSCALE,):
+            codec = LatentCodec(self.system.vae)
+            held += 4 * codec.channels * frames * area // codec.spatial_factor**2
+        large = area
+        if UPSCALE in self.task.stages:
+            large *= LatentCodec(self.system.upscaler_vae).spatial_factor ** 2
+            # Small frames of a window and those decoded with them, as bytes; with noise as floats.
+            decoded = self.system.usual_cuts().small.frames
+            held += 3 * area * (self._window + decoded + 4 * self._window)
+        return held + _ENCODER_BYTES * min(frames, _ENCODER_FRAMES) * large
+
+    @property
+    def _small_area(self) -> int:
+        """Pixels of a small frame."""
+        return self.task.size.height * self.task.size.width
+
+    @property
+    def _given(self) -> int:
+        """Bytes of a video that is made smoother or larger."""
+        return 0 if BASE in self.task.stages else 3 * self.task.keys * self._small_area
+
+    @property
+    def _window(self) -> int:
+        """Frames of which the upscaler is usually told at once."""
+        return min(self.system.usual_cuts().stages[UPSCALE].window, self.task.num_frames)
 
     def _cost_of_stage(self, name: str, network: nn.Module, cut: Cut) -> tuple[int, int]:
         config = self.system.config
@@ -395,12 +428,11 @@ class _Works:
         latents = _config(network).out_channels * height * width * 4
         held = (3 + 2 * branches) * frames * latents
         if name == INTERPOLATE:
-            held += self.task.num_frames * latents
+            held += self.task.num_frames * latents + self._given
         if name == BASE and len(counts) > 1:
             held += sum(counts) * latents
         if name == UPSCALE:
-            factor = LatentCodec(self.system.upscaler_vae).spatial_factor
-            held += self._held_by_upscale() + 3 * self.task.num_frames * height * width * factor**2
+            held += self._held_while_writing()
         # Keys and values of the text are made once for all steps and tiles of a window.
         reading = _reading_cost(network, branches, self._tokens(name), self.dtype)
         flops = sum(cost.flops for cost in costs) * (branches // together) * calls * steps

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from diffusers import AutoencoderKL
@@ -110,7 +111,10 @@ def main(name: str, frames: int, height: int, width: int, dtype: torch.dtype) ->
         def whole(shape: Shape) -> object:
             small = shape == SMALLEST
             asked = Size(*(side * grid for side in SMALLEST[1:])) if small else size
-            return real(words, num_frames=shape[0], size=asked, steps=2)
+            made = real(words, num_frames=shape[0], size=asked, steps=2, output_type="pieces")
+            with TemporaryDirectory() as folder:
+                made.save(Path(folder) / "v.mp4")
+            return made
 
         peak, seconds = measured(whole, shape)
     else:
