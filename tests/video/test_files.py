@@ -4,15 +4,17 @@ import json
 import subprocess
 import sys
 import wave
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mutoscope.cli.passing import Passing
 from mutoscope.errors import DataError, RequestError
 from mutoscope.types import Size
-from mutoscope.video.files import probe, read_clip, read_frames, write_video
+from mutoscope.video.files import each_frame, probe, read_clip, read_frames, write_video
 
 
 def clip(num_frames: int = 5, height: int = 32, width: int = 48) -> np.ndarray:
@@ -67,6 +69,64 @@ def test_frames_are_taken_one_at_a_time(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", counting(), 8.0, {})
     assert taken[0] == 0  # nothing is opened before there is a first frame,
     assert taken[-1] == 1  # and the file grows before the last is there
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp", "a.gif", "a.png", "folder"])
+def test_facts_may_be_known_after_the_last_frame_only(tmp_path: Path, name: str) -> None:
+    taken: list[int] = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for number, frame in enumerate(clip(1 if name == "a.png" else 20)):
+            taken.append(number)
+            yield frame
+
+    write_video(tmp_path / name, frames(), 8.0, lambda: {"taken": len(taken)})
+    assert probe(tmp_path / name).metadata == {"taken": len(taken)}
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp", "folder"])
+@pytest.mark.parametrize("where", ["frames", "facts"])
+def test_an_error_of_making_is_not_one_of_writing(tmp_path: Path, name: str, where: str) -> None:
+    broken = TimeoutError(110, "the disk with the weights does not answer")
+
+    def frames() -> Iterator[np.ndarray]:
+        yield from clip(3)
+        if where == "frames":
+            raise broken
+
+    def facts() -> dict[str, object]:
+        raise broken
+
+    with pytest.raises(TimeoutError) as found:
+        write_video(tmp_path / name, frames(), 8.0, facts)
+    assert found.value is broken
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_written_frames_are_let_go(tmp_path: Path) -> None:
+    alive: list[int] = [0]
+    most = []
+
+    def frames() -> Iterator[np.ndarray]:
+        for picture in clip(60):
+            frame = picture.copy()
+            alive[0] += 1
+            weakref.finalize(frame, lambda: alive.__setitem__(0, alive[0] - 1))
+            most.append(alive[0])
+            yield frame
+
+    for name in ("a.mp4", "folder"):
+        write_video(tmp_path / name, Passing(frames(), 60), 8.0, {})
+    assert max(most) <= 4
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webp", "folder"])
+def test_frames_are_read_one_at_a_time_too(tmp_path: Path, name: str) -> None:
+    write_video(tmp_path / name, clip(), 8.0, {})
+    assert np.array_equal(
+        np.stack(list(each_frame(tmp_path / name))), read_frames(tmp_path / name)[0]
+    )
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -163,6 +223,8 @@ def test_a_file_cut_off_in_the_middle(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match=r"damaged|cannot be read"):
         read_frames(tmp_path / "a.mp4")
+    with pytest.raises(DataError, match=r"damaged|cannot be read"):
+        list(each_frame(tmp_path / "a.mp4"))
 
 
 def test_sound_without_pictures(tmp_path: Path) -> None:
