@@ -89,7 +89,7 @@ def test_memory_of_pieces_grows_with_the_latents_alone(
         kind: peak(tiny_cascade, stages, many, kind) - peak(tiny_cascade, stages, few, kind)
         for kind in ("pieces", "uint8")
     }
-    assert grown["pieces"] < (many - few) * (latents + frame / 4)
+    assert grown["pieces"] < (many - few) * (latents + frame / 2)
     assert grown["uint8"] > (many - few) * (latents + frame * 0.9)
 
 
