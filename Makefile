@@ -10,8 +10,9 @@ PROMPT ?= a red star drifts left over the sea at night
 OUT ?= outputs/demo.mp4
 
 # Two workers with one thread each finish sooner than one worker with two threads.
-# A file goes to one of them, so that what its tests share is made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# A file goes to one of them, so that what its tests share is made once; in the order of the
+# folders, or files of few long tests would come last, when one worker waits for the other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test check format bench clean
 

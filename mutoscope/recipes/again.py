@@ -1,9 +1,12 @@
 """Trains the first steps of each recipe of a chain again, and compares the losses with the record.
 
-Command: `python -m mutoscope.recipes.again RUNS [STEPS]`, where RUNS holds the finished chain.
+Command: `python -m mutoscope.recipes.again RUNS [STEPS]`, where RUNS holds the finished chain, or
+what is there of it.
 """
 
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +17,62 @@ from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import reproduce
 
 
-def again(recipe: Recipe, runs: Path, *, steps: int) -> float:
-    """The largest relative difference between the losses of `steps` steps and the recorded ones.
+@dataclass(frozen=True)
+class Again:
+    """How a recipe began again.
 
-    Threads add in their own order, so only the same machine with as many threads gives exactly 0.
+    Attributes:
+        difference: The largest relative difference between its losses and the recorded ones.
+            Threads add in their own order, so only the same machine with as many threads gives 0.
+        seconds: What a step takes here, the first left out.
+        steps: Of the recorded run.
     """
+
+    difference: float
+    seconds: float
+    steps: int
+
+    @property
+    def minutes(self) -> float:
+        """What all steps of the run would take here."""
+        return self.seconds * self.steps / 60
+
+
+def again(recipe: Recipe, runs: Path, *, steps: int) -> Again:
+    """Trains the first `steps` steps of a finished run, at least two, in memory."""
     parents = {parent.name: runs / parent.name / "model" for parent in recipe.parents}
-    recorded = np.array(read_provenance(runs / recipe.name / "model").first_losses[:steps])
-    losses = reproduce(recipe, steps=len(recorded), parents=parents, work=runs / "work")
-    return float(np.abs(np.array(losses) / recorded - 1).max())
+    record = read_provenance(runs / recipe.name / "model")
+    recorded, times = np.array(record.first_losses[:steps]), list[float]()
+    losses = reproduce(
+        recipe,
+        steps=len(recorded),
+        parents=parents,
+        work=runs / "work",
+        on_step=lambda step: times.append(time.monotonic()),
+    )
+    difference = float(np.abs(np.array(losses) / recorded - 1).max())
+    return Again(difference, (times[-1] - times[0]) / (len(times) - 1), record.steps)
+
+
+def lacking(recipe: Recipe, runs: Path) -> list[str]:
+    """Names of the runs that `again` needs and `runs` does not hold: the recipe's and its parents'.
+
+    Models laid out by `python -m mutoscope.recipes.ship --unpack` are those that are shipped, and
+    most of a chain is not.
+    """
+    needed = (recipe, *recipe.parents)
+    return [each.name for each in needed if not (runs / each.name / "model").is_dir()]
 
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1])
     for link in mini.final().chain():
-        found = again(link, Path(sys.argv[1]), steps=int(sys.argv[2]) if len(sys.argv) > 2 else 50)
-        print(f"{link.name}: losses within {found:.2e} of the record", flush=True)
+        if missing := lacking(link, folder):
+            print(f"{link.name}: not tried, {folder} lacks {', '.join(missing)}", flush=True)
+            continue
+        found = again(link, folder, steps=int(sys.argv[2]) if len(sys.argv) > 2 else 50)
+        print(
+            f"{link.name}: losses within {found.difference:.2e} of the record; {found.seconds:.2f} "
+            f"s a step, {found.minutes:.0f} minutes for all {found.steps}",
+            flush=True,
+        )

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +102,7 @@ def reproduce(
     work: Path,
     data: Path | None = None,
     device: str = "cpu",
+    on_step: Callable[[int], object] = lambda step: None,
 ) -> list[float]:
     """The losses of a recipe's first steps, trained anew in memory.
 
@@ -112,6 +113,7 @@ def reproduce(
         work: A folder for what the task computes once.
         data: The user's videos, or None for the built-in world.
         device: Where to train.
+        on_step: Called with the number of each step, from 1 on, when it is done.
 
     Returns:
         One loss a step, as `first_losses` of the run's provenance has them. Where `minutes` ended
@@ -121,10 +123,10 @@ def reproduce(
     run = _prepare(recipe, parents, data, device, work)
     learner = Learner(recipe, run.objective, accelerator)
     with prefetched(run.batches, start=0) as batches:
-        figures = [
-            learner.advance(batches, step / recipe.steps)
-            for step in range(min(steps, recipe.steps))
-        ]
+        figures = []
+        for step in range(min(steps, recipe.steps)):
+            figures.append(learner.advance(batches, step / recipe.steps))
+            on_step(step + 1)
     return [record["loss"] for record in read_out(figures)]
 
 

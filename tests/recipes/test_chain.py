@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from mutoscope.errors import RequestError
 from mutoscope.nn.temporal import TemporalAttention, is_temporal
 from mutoscope.recipes import claims, mini, samples
-from mutoscope.recipes.again import again
+from mutoscope.recipes.again import again, lacking
 from mutoscope.recipes.curriculum import NewTimeTask
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.parents import load_unet
@@ -38,7 +38,6 @@ from mutoscope.video.files import write_video
 from mutoscope.world.grammar import caption
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
-
 
 pytestmark = pytest.mark.slow
 
@@ -139,7 +138,17 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
     for recipe in small_chain()["final"].chain():
-        assert again(recipe, runs, steps=2) < 1e-5
+        assert not lacking(recipe, runs)
+        found = again(recipe, runs, steps=2)
+        assert found.difference < 1e-5
+        assert found.steps == 2
+        assert found.seconds > 0
+
+
+def test_what_a_recipe_cannot_begin_again_without_is_named(tmp_path: Path) -> None:
+    for name in ("autoencoder", "base"):
+        (tmp_path / name / "model").mkdir(parents=True)
+    assert lacking(mini.video(), tmp_path) == ["video", "words"]
 
 
 def test_the_last_run_starts_from_the_one_before(runs: Path) -> None:
