@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from mutoscope.errors import RequestError
 from mutoscope.nn.temporal import TemporalAttention, is_temporal
-from mutoscope.recipes import claims, mini, samples
+from mutoscope.recipes import claims, mini, samples, worth
 from mutoscope.recipes.again import again, lacking
 from mutoscope.recipes.curriculum import NewTimeTask
 from mutoscope.recipes.interpolation import InterpolationTask
@@ -118,6 +118,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipes = small_chain()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples, "STEPS", 2)  # nobody looks at what untrained networks draw
+        patch.setattr(worth, "DIRECTED", 1)
         train(recipes["interpolation"], folder)
         train(recipes["super_resolution"], folder)
     return folder

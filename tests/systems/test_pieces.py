@@ -58,7 +58,7 @@ def test_generators_that_are_passed_go_on_as_with_whole_frames(tiny_cascade: LaV
 
 def peak(system: LaVie, stages: Sequence[str], num_frames: int, output_type: str) -> int:
     """Most bytes of tensors and arrays, of decoding or enlarging frames whose latents are there."""
-    latents = torch.randn(1, 4, num_frames, 16, 24, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(1, 4, num_frames, 32, 48, generator=torch.Generator().manual_seed(0))
 
     def work() -> None:
         made = system(
@@ -81,9 +81,9 @@ def test_memory_of_pieces_grows_with_the_latents_alone(
 ) -> None:
     # What the network makes of a window is not what is asked here, and takes most of the time.
     monkeypatch.setattr(SuperResolution, "predict", lambda stage, noisy, time, condition: noisy)
-    few, many = 16, 64
+    few, many = 12, 32
     side = tiny_cascade.enlargement(stages)
-    frame, latents = 3 * (32 * side) * (48 * side), 4 * 4 * 16 * 24
+    frame, latents = 3 * (64 * side) * (96 * side), 4 * 4 * 32 * 48
     peak(tiny_cascade, stages, few, "uint8")  # what is imported and cached by then stays
     grown = {
         kind: peak(tiny_cascade, stages, many, kind) - peak(tiny_cascade, stages, few, kind)
