@@ -33,3 +33,12 @@ class TrainingError(MutoscopeError, RuntimeError):
 
 class Cancelled(MutoscopeError):
     """Work was stopped before its end, e.g. by `on_step`; nothing finished is lost."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch has a class for it on accelerators, and on a CPU only words."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )

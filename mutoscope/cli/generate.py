@@ -210,13 +210,16 @@ def _make(
 ) -> None:
     import numpy as np
 
+    from mutoscope.cli.narrower import Work
     from mutoscope.cli.progress import measured
     from mutoscope.video.sheets import contact_sheet, write_png
 
     clips = []
+    work = Work(system, jobs[0], cuts)
     for job, path in zip(jobs, paths, strict=True):
+        work.turn_to(job)
         with measured(job.device) as cost:
-            kept = _make_one(system, job, path, fps, sheet, cuts)
+            kept = _make_one(work, path, fps, sheet)
         count = "1 frame" if job.num_frames == 1 else f"{job.num_frames} frames"
         size = f"{count} {job.height}x{job.width}"
         spent = f"{cost.seconds:.1f} s, {cost.megabytes:.0f} MB"
@@ -229,9 +232,7 @@ def _make(
         print(f"{path}  (contact sheet)")
 
 
-def _make_one(
-    system: "System", job: "Settings", path: Path, fps: float, sheet: bool, cuts: "Cuts | None"
-) -> "list[Frame]":
+def _make_one(work: "Work", path: Path, fps: float, sheet: bool) -> "list[Frame]":
     """One video. What each stage made is on disk before the next begins; frames for a sheet."""
     from mutoscope.cli.making import draw, record
     from mutoscope.cli.passing import Passing
@@ -239,36 +240,44 @@ def _make_one(
     from mutoscope.cli.unfinished import Goal, discard, keep
     from mutoscope.video.files import write_video
 
-    stages = job.stages.split(",")
+    stages = work.settings.stages.split(",")
     preview = path.with_name(f"{path.stem}.preview.mp4")
-    made: list[Latents] = []
     shown: list[Passing] = []
 
     def on_stage(stage: str, latents: "Latents") -> None:
         progress.next_stage()
-        made[:] = [latents]
+        work.done = stage, latents
+        system, job = work.system, work.settings
         if stage == stages[-1] or job.num_frames == 1:
             return
         so_far, count = stages[: stages.index(stage) + 1], latents.shape[2]
         height, width = (side // system.enlargement(stages) for side in (job.height, job.width))
         part = replace(job, stages=",".join(so_far), num_frames=count, height=height, width=width)
         slower = fps * system.native_fps(so_far) / system.native_fps(stages)
-        pieces = system.pieces(latents, None if cuts is None else cuts.small)
+        pieces = system.pieces(latents, None if work.cuts is None else work.cuts.small)
         frames = Passing((frame for piece in pieces for frame in piece[0]), count)
         goal = Goal(job, path, fps)
         keep(preview, frames, slower, latents, system=system, settings=part, goal=goal)
         shown.append(frames)
         print(f"{preview}  ({count} frames {height}x{width}; the rest follows)", flush=True)
 
-    try:
-        with StepProgress(job.prompt, stages) as progress:
-            drawn = draw(system, job, progress, on_stage, cuts=cuts)
+    def attempt() -> Passing:
+        nonlocal progress
+        system, job = work.system, work.settings
+        with StepProgress(job.prompt, work.stages_left) as progress:
+            drawn = draw(system, job, progress, on_stage, resume=work.done, cuts=work.cuts)
             frames = Passing(drawn, job.num_frames, for_sheet=sheet)
             if job.num_frames > 1 and len(stages) < len(system.stages):
-                goal = _whole(system, job, path, fps)
-                keep(path, frames, fps, made[0], system=system, settings=job, goal=goal)
+                assert work.done is not None
+                goal, latents = _whole(system, job, path, fps), work.done[1]
+                keep(path, frames, fps, latents, system=system, settings=job, goal=goal)
             else:
                 write_video(path, frames, fps, lambda: record(system, job, frames.sha256()))
+        return frames
+
+    progress: StepProgress
+    try:
+        frames = work.carry_on(attempt)
     except BaseException:
         if shown:
             print(

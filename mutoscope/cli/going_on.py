@@ -19,25 +19,31 @@ def go_on(
     goal, done, latents = kept(file)
 
     from mutoscope.cli.making import draw, open_for, record
+    from mutoscope.cli.narrower import Work
     from mutoscope.cli.passing import Passing
     from mutoscope.cli.progress import StepProgress
+    from mutoscope.types import Latents
     from mutoscope.video.files import check_target, write_video
 
     settings, path = goal.settings, out or goal.out
     check_target(path, goal.fps)
     system, cuts = open_for(settings)
-    stages = settings.stages.split(",")
-    with StepProgress(settings.prompt, stages[stages.index(done) + 1 :]) as progress:
-        drawn = draw(
-            system,
-            settings,
-            progress,
-            lambda stage, latents: progress.next_stage(),
-            resume=(done, latents.to(settings.device)),
-            cuts=cuts,
-        )
-        frames = Passing(drawn, settings.num_frames)
-        write_video(path, frames, goal.fps, lambda: record(system, settings, frames.sha256()))
+    work = Work(system, settings, cuts, (done, latents.to(settings.device)))
+
+    def attempt() -> Passing:
+        system, settings = work.system, work.settings
+        with StepProgress(settings.prompt, work.stages_left) as progress:
+
+            def on_stage(stage: str, latents: Latents) -> None:
+                work.done = stage, latents
+                progress.next_stage()
+
+            drawn = draw(system, settings, progress, on_stage, resume=work.done, cuts=work.cuts)
+            frames = Passing(drawn, settings.num_frames)
+            write_video(path, frames, goal.fps, lambda: record(system, settings, frames.sha256()))
+        return frames
+
+    frames = work.carry_on(attempt)
     count, size = settings.num_frames, f"{settings.height}x{settings.width}"
     print(f"{path}  ({count} frames {size}, seed {settings.seed})")
     for complaint in frames.health.complaints():

@@ -18,7 +18,7 @@ from mutoscope.cli.personalize import personalize
 from mutoscope.cli.plan import plan
 from mutoscope.cli.replay import replay
 from mutoscope.cli.train import train
-from mutoscope.errors import Cancelled, MutoscopeError
+from mutoscope.errors import Cancelled, MutoscopeError, is_out_of_memory
 
 app = typer.Typer(
     name="mutoscope",
@@ -81,7 +81,7 @@ def _run(arguments: list[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return _fail(_OUT_OF_MEMORY, 1)
     except TyperException as error:
@@ -89,15 +89,6 @@ def _run(arguments: list[str]) -> int:
     if code == _INTERRUPTED:
         return _fail("stopped by Ctrl-C; nothing half-finished was left behind.", _INTERRUPTED)
     return code if isinstance(code, int) else 0
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: torch has a class for it on accelerators, and on a CPU only words."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )
 
 
 def _fail(message: str, code: int) -> int:

@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mutoscope.systems import System, load
 from mutoscope.systems.cuts import Cuts
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import outline
-from mutoscope.systems.plan import Task, plan, read_memory, task_of
+from mutoscope.systems.plan import DECODE, Plan, Task, plan, read_memory, task_of
 from mutoscope.systems.reading import quietly
 from mutoscope.systems.system import OnStage
 from mutoscope.types import Latents, Size
@@ -54,6 +55,9 @@ class Settings:
         threads: CPU threads; sums are split among them, so their number changes last bits.
         lora: Absolute folder of a LoRA; empty for none.
         memory: What it had to fit in, as "12GB", which says how the work is cut; "" for anything.
+        narrowed: From which stage on it had to fit in less, because memory had run out, and in how
+            much: as "upscale 900MB", in order, with commas; "" where it never did. After the last
+            stage comes "decode".
         long: Whether it goes on from clip to clip.
         image: Absolute path of the picture that it begins with; empty for none.
         image_sha256: Hash of the picture's pixels.
@@ -76,6 +80,7 @@ class Settings:
     threads: int
     lora: str = ""
     memory: str = ""
+    narrowed: str = ""
     long: bool = False
     image: str = ""
     image_sha256: str = ""
@@ -88,6 +93,18 @@ class Settings:
         if self.reuse_interval == 1:
             return None
         return Reuse(interval=self.reuse_interval, layers=self.reuse_layers)
+
+    @property
+    def limits(self) -> list[tuple[str, str]]:
+        """From which stages on it had to fit in how much memory; none where it need not."""
+        first = [(self.stages.split(",")[0], self.memory)] if self.memory else []
+        parts = [part.split() for part in self.narrowed.split(",") if part]
+        return [*first, *((stage, memory) for stage, memory in parts)]
+
+    def stages_before(self, stage: str) -> list[str]:
+        """The stages that run before one, or before decoding."""
+        stages = [*self.stages.split(","), DECODE]
+        return stages[: stages.index(stage)]
 
     @classmethod
     def from_record(cls, path: Path, record: Mapping[str, object]) -> "Settings":
@@ -167,15 +184,36 @@ def open_within(
         RequestError: It does not fit, however the work is cut.
         ModelError: See `mutoscope.load`.
     """
-    limit = read_memory(memory)
-    allowed = precisions(dtype, device, bounded=True)
-    system = outline(model)
+    made = planned(outline(model), device, dtype, memory, task)
+    name = next(name for name, each in _DTYPES.items() if each == made.dtype)
+    return _open_planned(model, device, made), name, made.cuts
+
+
+def planned(
+    system: System, device: str, dtype: str | None, memory: str, task: Callable[[LaVie], Task]
+) -> Plan:
+    """The plan that `open_within` follows.
+
+    Args:
+        system: The model without weights.
+        device: As torch names it.
+        dtype: As of `open_within`.
+        memory: As "12GB"; "" for as much as there may be.
+        task: What is to be made, of the system.
+
+    Raises:
+        RequestError: It does not fit, however the work is cut.
+    """
     assert isinstance(system, LaVie)
-    made = plan(system, task(system), memory=limit, dtypes=allowed)
+    limit = read_memory(memory) if memory else None
+    dtypes = precisions(dtype, device, bounded=True)
+    return plan(system, task(system), memory=limit, dtypes=dtypes)
+
+
+def _open_planned(model: str, device: str, made: Plan) -> System:
     if device == "cpu":
         give_back_memory()
-    name = next(name for name, each in _DTYPES.items() if each == made.dtype)
-    return load(model, device=device, dtype=made.dtype, offload=made.offload), name, made.cuts
+    return load(model, device=device, dtype=made.dtype, offload=made.offload)
 
 
 def give_back_memory() -> None:
@@ -199,12 +237,15 @@ def open_for(settings: "Settings") -> tuple[System, Cuts | None]:
         ModelError: See `mutoscope.load`.
     """
     device = pick_device(settings.device)
-    if not settings.memory:
+    if not settings.limits:
         return open_system(settings.model, device, settings.dtype, settings.lora), None
-
-    asked = settings.model, device, settings.dtype, settings.memory
-    system, _, cuts = open_within(*asked, lambda system: task_for(system, settings))
-    return system, cuts
+    system = outline(settings.model)
+    assert isinstance(system, LaVie)
+    cuts = system.usual_cuts()
+    for stage, memory in settings.limits:
+        made = planned(system, device, settings.dtype, memory, partial(task_for, settings=settings))
+        cuts = made.cuts.beginning_with(cuts, settings.stages_before(stage))
+    return _open_planned(settings.model, device, made), cuts
 
 
 def task_for(system: LaVie, settings: "Settings") -> Task:

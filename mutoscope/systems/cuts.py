@@ -1,7 +1,7 @@
 """Cuts: how much of the work is done at once, so that it fits in memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 from mutoscope.diffusion.tiles import Tiles
 
@@ -58,3 +58,8 @@ class Cuts:
     stages: Mapping[str, Cut]
     small: Decoding
     large: Decoding
+
+    def beginning_with(self, earlier: "Cuts", stages: Collection[str]) -> "Cuts":
+        """These cuts, but for some stages those of `earlier`."""
+        kept = {name: cut for name, cut in earlier.stages.items() if name in stages}
+        return replace(self, stages={**self.stages, **kept})

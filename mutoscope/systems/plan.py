@@ -22,7 +22,7 @@ from mutoscope.systems.lavie import BASE, INTERPOLATE, UPSCALE, LaVie
 from mutoscope.systems.long import clips
 from mutoscope.types import Size
 
-DECODE, ENLARGED = "decode", "decode enlarged"
+TEXT, LARGE_TEXT, DECODE, ENLARGED = "text", "text enlarged", "decode", "decode enlarged"
 # What Python, torch and other libraries occupy on Linux before a model is there, rounded up: the
 # miniature took 509 MB where 548 were planned. On a GPU the context that the driver makes is
 # about as much.
@@ -245,13 +245,13 @@ class _Works:
             nn.Module.to(module, "meta", dtype)  # the mixins' own says more than is of use here
         networks = {BASE: "base", INTERPOLATE: "interpolator", UPSCALE: "upscaler"}
         # Part of the work -> the components that are in memory meanwhile; the first one computes.
-        self.needs = {"text": ["text_encoder"]} if "text_encoder" in self.modules else {}
+        self.needs = {TEXT: ["text_encoder"]} if "text_encoder" in self.modules else {}
         for stage in task.stages:
             if stage == UPSCALE:
                 # Small frames are decoded, and large ones drawn and decoded, in turn.
                 small = ["vae"] if BASE in task.stages else []
                 if "upscaler_text_encoder" in self.modules:
-                    self.needs["text enlarged"] = ["upscaler_text_encoder"]
+                    self.needs[LARGE_TEXT] = ["upscaler_text_encoder"]
                 self.needs |= {DECODE: ["vae", "upscaler", "upscaler_vae"]} if small else {}
                 self.needs[UPSCALE] = ["upscaler", "upscaler_vae", *small]
                 self.needs[ENLARGED] = ["upscaler_vae", "upscaler", *small]
