@@ -12,6 +12,8 @@ from mutoscope.errors import RequestError
 
 if TYPE_CHECKING:
     from mutoscope.cli.making import Settings
+    from mutoscope.cli.narrower import Work
+    from mutoscope.cli.passing import Passing
     from mutoscope.cli.unfinished import Goal
     from mutoscope.systems import System
     from mutoscope.systems.cuts import Cuts
@@ -237,34 +239,23 @@ def _make_one(work: "Work", path: Path, fps: float, sheet: bool) -> "list[Frame]
     from mutoscope.cli.making import draw, record
     from mutoscope.cli.passing import Passing
     from mutoscope.cli.progress import StepProgress
-    from mutoscope.cli.unfinished import Goal, discard, keep
+    from mutoscope.cli.unfinished import discard, keep
     from mutoscope.video.files import write_video
 
     stages = work.settings.stages.split(",")
     preview = path.with_name(f"{path.stem}.preview.mp4")
     shown: list[Passing] = []
 
-    def on_stage(stage: str, latents: "Latents") -> None:
-        progress.next_stage()
-        work.done = stage, latents
-        system, job = work.system, work.settings
-        if stage == stages[-1] or job.num_frames == 1:
-            return
-        so_far, count = stages[: stages.index(stage) + 1], latents.shape[2]
-        height, width = (side // system.enlargement(stages) for side in (job.height, job.width))
-        part = replace(job, stages=",".join(so_far), num_frames=count, height=height, width=width)
-        slower = fps * system.native_fps(so_far) / system.native_fps(stages)
-        pieces = system.pieces(latents, None if work.cuts is None else work.cuts.small)
-        frames = Passing((frame for piece in pieces for frame in piece[0]), count)
-        goal = Goal(job, path, fps)
-        keep(preview, frames, slower, latents, system=system, settings=part, goal=goal)
-        shown.append(frames)
-        print(f"{preview}  ({count} frames {height}x{width}; the rest follows)", flush=True)
-
     def attempt() -> Passing:
-        nonlocal progress
         system, job = work.system, work.settings
         with StepProgress(job.prompt, work.stages_left) as progress:
+
+            def on_stage(stage: str, latents: "Latents") -> None:
+                progress.next_stage()
+                work.done = stage, latents
+                if stage != stages[-1] and job.num_frames > 1:
+                    shown.append(_preview(work, preview, path, fps))
+
             drawn = draw(system, job, progress, on_stage, resume=work.done, cuts=work.cuts)
             frames = Passing(drawn, job.num_frames, for_sheet=sheet)
             if job.num_frames > 1 and len(stages) < len(system.stages):
@@ -275,7 +266,6 @@ def _make_one(work: "Work", path: Path, fps: float, sheet: bool) -> "list[Frame]
                 write_video(path, frames, fps, lambda: record(system, job, frames.sha256()))
         return frames
 
-    progress: StepProgress
     try:
         frames = work.carry_on(attempt)
     except BaseException:
@@ -289,6 +279,26 @@ def _make_one(work: "Work", path: Path, fps: float, sheet: bool) -> "list[Frame]
     for complaint in frames.health.complaints(shown[0].health.colour if shown else None):
         print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
     return frames.kept
+
+
+def _preview(work: "Work", preview: Path, path: Path, fps: float) -> "Passing":
+    """Writes what the last stage made, and says so; the frames that were written."""
+    from mutoscope.cli.passing import Passing
+    from mutoscope.cli.unfinished import Goal, keep
+
+    assert work.done is not None
+    system, job, (stage, latents) = work.system, work.settings, work.done
+    stages, count = job.stages.split(","), latents.shape[2]
+    so_far = stages[: stages.index(stage) + 1]
+    height, width = (side // system.enlargement(stages) for side in (job.height, job.width))
+    part = replace(job, stages=",".join(so_far), num_frames=count, height=height, width=width)
+    slower = fps * system.native_fps(so_far) / system.native_fps(stages)
+    pieces = system.pieces(latents, None if work.cuts is None else work.cuts.small)
+    frames = Passing((frame for piece in pieces for frame in piece[0]), count)
+    goal = Goal(job, path, fps)
+    keep(preview, frames, slower, latents, system=system, settings=part, goal=goal)
+    print(f"{preview}  ({count} frames {height}x{width}; the rest follows)", flush=True)
+    return frames
 
 
 def _whole(system: "System", job: "Settings", path: Path, fps: float) -> "Goal":
