@@ -186,7 +186,7 @@ def open_within(
     """
     made = planned(outline(model), device, dtype, memory, task)
     name = next(name for name, each in _DTYPES.items() if each == made.dtype)
-    return _open_planned(model, device, made), name, made.cuts
+    return open_planned(model, device, made), name, made.cuts
 
 
 def planned(
@@ -210,7 +210,14 @@ def planned(
     return plan(system, task(system), memory=limit, dtypes=dtypes)
 
 
-def _open_planned(model: str, device: str, made: Plan) -> System:
+def open_planned(model: str, device: str, made: Plan) -> System:
+    """Loads a model as a plan has it.
+
+    Args:
+        model: Known name or folder.
+        device: As torch names it.
+        made: The plan.
+    """
     if device == "cpu":
         give_back_memory()
     return load(model, device=device, dtype=made.dtype, offload=made.offload)
@@ -245,7 +252,7 @@ def open_for(settings: "Settings") -> tuple[System, Cuts | None]:
     for stage, memory in settings.limits:
         made = planned(system, device, settings.dtype, memory, partial(task_for, settings=settings))
         cuts = made.cuts.beginning_with(cuts, settings.stages_before(stage))
-    return _open_planned(settings.model, device, made), cuts
+    return open_planned(settings.model, device, made), cuts
 
 
 def task_for(system: LaVie, settings: "Settings") -> Task:

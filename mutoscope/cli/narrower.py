@@ -3,18 +3,18 @@
 import gc
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import nn
 
-from mutoscope.cli.making import Settings, open_for, planned, task_for
+from mutoscope.cli.making import Settings, open_for, open_planned, planned, task_for
 from mutoscope.errors import RequestError, is_out_of_memory
 from mutoscope.systems import System
 from mutoscope.systems.cuts import Cuts
-from mutoscope.systems.lavie import UPSCALE
+from mutoscope.systems.lavie import UPSCALE, LaVie
 from mutoscope.systems.load import outline
 from mutoscope.systems.plan import DECODE, ENLARGED, LARGE_TEXT, TEXT, Plan
 from mutoscope.types import Latents
@@ -31,12 +31,14 @@ class Work:
         settings: What is made.
         cuts: How much is done at once; None for as much as the networks learned.
         done: The last stage that is done, and what it made; None before the first is.
+        outlined: The model without weights, for plans; None until memory runs out.
     """
 
     system: System
     settings: Settings
     cuts: Cuts | None
     done: tuple[str, Latents] | None = None
+    outlined: System | None = field(default=None, repr=False)
 
     @property
     def stages_left(self) -> list[str]:
@@ -77,23 +79,29 @@ class Work:
 
     def _take_less(self) -> None:
         limits = self.settings.limits
-        lines = self._plan(limits[-1][1] if limits else "").lines
+        now = self._plan(limits[-1][1] if limits else "")
         stage = next(iter(self.stages_left), DECODE)
-        here = max(line.peak for line in lines if line.name in self._parts_at_work(stage))
+        here = max(line.peak for line in now.lines if line.name in self._parts_at_work(stage))
         memory = f"{(here - 1) // 10**5 / 10:g}MB"
         try:
-            self._plan(memory)
+            made = self._plan(memory)
         except RequestError as error:
             raise RequestError(
                 f"there is not enough memory for this: it ran out in {stage}, and the work cannot "
                 "be cut smaller. Ask for fewer frames, a smaller size, or --dtype bf16."
             ) from error
-        for module in self.system.components.values():
-            if isinstance(module, nn.Module):
-                nn.Module.to(module, "meta")  # whoever else holds the model, its memory is free
-        narrowed = ",".join(filter(None, (self.settings.narrowed, f"{stage} {memory}")))
-        self.settings = replace(self.settings, narrowed=narrowed)
-        self.system, self.cuts = open_for(self.settings)
+        settings, before = self.settings, self.settings.stages_before(stage)
+        if made.offload != now.offload:
+            for module in self.system.components.values():
+                if isinstance(module, nn.Module):
+                    nn.Module.to(module, "meta")  # whoever else holds it, its memory is free
+            self.system = open_planned(settings.model, settings.device, made)
+        assert isinstance(self.system, LaVie)
+        self.cuts = made.cuts.beginning_with(self.cuts or self.system.usual_cuts(), before)
+        # What ran out before in the same stage had no effect.
+        others = [each for each in settings.narrowed.split(",") if each.split()[:1] != [stage]]
+        narrowed = ",".join([*filter(None, others), f"{stage} {memory}"])
+        self.settings = replace(settings, narrowed=narrowed)
         print(
             f"mutoscope: memory ran out in {stage}; going on from there with less at once, as for "
             f"--memory {memory}.",
@@ -109,5 +117,7 @@ class Work:
 
     def _plan(self, memory: str) -> Plan:
         told = self.settings
+        # One for all plans: what a part costs, cut like this, is then computed once.
+        self.outlined = self.outlined or outline(told.model)
         task = partial(task_for, settings=told)
-        return planned(outline(told.model), told.device, told.dtype, memory, task)
+        return planned(self.outlined, told.device, told.dtype, memory, task)

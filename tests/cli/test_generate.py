@@ -76,6 +76,7 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
         "dtype": "fp32",
         "lora": "",
         "memory": "",
+        "narrowed": "",
         "long": False,
         "image": "",
         "image_sha256": "",
