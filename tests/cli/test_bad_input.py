@@ -109,6 +109,7 @@ def test_no_such_command(run: Run) -> None:
     assert_one_line(run("draw", "star"), 2, "No such command 'draw'")
 
 
+@pytest.mark.slow
 def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:
     limited = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
@@ -133,9 +134,16 @@ def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:
 
 def test_memory_that_runs_out(run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch's own error for more memory than any machine has, in the middle of drawing."""
+    made = Path("..", "v.mp4")
+    assert run("generate", "star", "--model", tiny_folder, "--out", made).code == 0
     monkeypatch.setattr("mutoscope.cli.making.draw", lambda *_, **__: torch.empty(2**52))
-    result = run("generate", "star", "--model", tiny_folder)
+    result = run("replay", made)
     assert_one_line(result, 1, "not enough memory for this. Say with --memory how much")
+    result = run("generate", "star", "--model", tiny_folder)
+    *tried, last = result.err.splitlines()
+    assert result.code == 1
+    assert all(line.startswith("mutoscope: memory ran out in base; going on") for line in tried)
+    assert last.startswith("mutoscope: there is not enough memory for this: it ran out in base")
 
 
 def test_errors_of_the_program_itself_are_not_called_a_lack_of_memory(
@@ -146,6 +154,7 @@ def test_errors_of_the_program_itself_are_not_called_a_lack_of_memory(
         run("generate", "star", "--model", tiny_folder)
 
 
+@pytest.mark.slow
 def test_ctrl_c(tiny_folder: Path, tmp_path: Path) -> None:
     arguments = ["generate", "star", "--model", str(tiny_folder), "--out", "v.mp4"]
     arguments += ["--steps", "20", "--num-videos", "10000"]

@@ -27,6 +27,7 @@ def sha(path: Path) -> object:
     return probe(path).metadata["frames_sha256"]
 
 
+@pytest.mark.slow
 def test_one_command_makes_the_whole_video(run: Run, cascade_folder: Path) -> None:
     result = run("generate", PROMPT, "--model", cascade_folder, "--out", "v.mp4")
     assert result.code == 0
@@ -40,6 +41,7 @@ def test_one_command_makes_the_whole_video(run: Run, cascade_folder: Path) -> No
     assert run("replay", "v.mp4").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stages", "frames", "fps"), [("base", 4, 8.0), ("base,interpolate", 13, 32.0)]
 )
@@ -59,6 +61,7 @@ def test_what_stopped_early_goes_on_to_the_same_frames(
     assert run("replay", "part-whole.mp4").code == 0
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_loses_nothing_before_it(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +69,7 @@ def test_a_stage_that_fails_loses_nothing_before_it(
     assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
 
     def full(*_: object, **__: object) -> None:
-        raise MemoryError
+        raise OSError(5, "Input/output error")
 
     for stage, frames in ((Interpolation, 3), (SuperResolution, 7)):
         with monkeypatch.context() as broken:
@@ -74,7 +77,7 @@ def test_a_stage_that_fails_loses_nothing_before_it(
             result = run("generate", PROMPT, *model, "--out", "v.mp4")
         assert result.code == 1
         assert "go on with: mutoscope continue v.preview.mp4\n" in result.err
-        assert "not enough memory" in result.err
+        assert "Input/output error" in result.err
         assert not Path("v.mp4").exists()
         assert read_frames(Path("v.preview.mp4"))[0].shape == (frames, 16, 24, 3)
         said = run("continue", "v.preview.mp4").out
@@ -83,6 +86,7 @@ def test_a_stage_that_fails_loses_nothing_before_it(
         Path("v.mp4").unlink()
 
 
+@pytest.mark.slow
 def test_killed_while_interpolating_it_goes_on(run: Run, cascade_folder: Path) -> None:
     command = [sys.executable, "-m", "mutoscope.cli.main", "generate", PROMPT]
     options = ["--model", str(cascade_folder), "--out", "v.mp4", "--num-frames", "52"]
@@ -99,6 +103,7 @@ def test_killed_while_interpolating_it_goes_on(run: Run, cascade_folder: Path) -
     assert sha(Path("w.mp4")) == sha(Path("whole.mp4"))
 
 
+@pytest.mark.slow
 def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path) -> None:
     model = ("--model", cascade_folder)
     assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0

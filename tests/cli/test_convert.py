@@ -11,6 +11,7 @@ from tests.cli.test_generate import Run
 from tests.systems.test_weight_files import MakesAFolder
 
 
+@pytest.mark.slow
 def test_the_released_files_become_a_model(
     run: Run, published_files: Path, converted_folder: Path
 ) -> None:
@@ -28,6 +29,7 @@ def test_the_released_files_become_a_model(
         assert Path("made", path).read_bytes() == (converted_folder / path).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "option", "stage"),
     [("stable-diffusion", "sd", "base"), ("x4-upscaler", "x4", "upscale")],

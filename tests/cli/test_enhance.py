@@ -37,6 +37,7 @@ def test_a_video_of_any_length_and_odd_size(
     assert made.shape == (21, 17, 31, 3)
 
 
+@pytest.mark.slow
 def test_every_option_matters(run: Run, cascade_folder: Path) -> None:
     write_video(Path("in.mp4"), clip(), 8.0, {})
 
@@ -54,6 +55,7 @@ def test_every_option_matters(run: Run, cascade_folder: Path) -> None:
     assert probe(Path("in-smooth.mp4")).fps == 12.0
 
 
+@pytest.mark.slow
 def test_a_video_becomes_larger(run: Run, cascade_folder: Path, tiny_cascade: LaVie) -> None:
     write_video(Path("in.webp"), clip(9, 15, 23), 10.0, {})
     small = read_frames(Path("in.webp"))[0]

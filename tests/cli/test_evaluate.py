@@ -26,6 +26,7 @@ def short_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "prompts", short)
 
 
+@pytest.mark.slow
 def test_without_a_terminal_it_says_how_far_it_is(run: Run, tiny_folder: Path) -> None:
     done = run("evaluate", "--model", tiny_folder, "--out", "e", "--prompts", 6, "--seeds", 3)
     assert done.code == 0
@@ -39,6 +40,7 @@ def test_without_a_terminal_it_says_how_far_it_is(run: Run, tiny_folder: Path) -
     assert (facts["prompts"], facts["seeds"]) == (6, [0, 1, 2])
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_read(
     run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_quality_loss_allowed_decides_what_is_reused(
     run: Run, copy_of_tiny: Callable[[], Path], tiny_system: LaVie
 ) -> None:

@@ -68,6 +68,24 @@ def test_it_goes_on_with_less_at_once_and_is_replayed(
     assert 2 not in asked
 
 
+@pytest.mark.slow
+def test_where_nothing_helps_what_is_done_is_kept(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = "generate", PROMPT, "--model", cascade_folder, "--stages", "base,interpolate", "--out"
+    with monkeypatch.context() as broken:
+        crowded(Interpolation, broken, most=0)
+        failed = run(*ask, "v.mp4")
+    assert failed.code == 1
+    assert "go on with: mutoscope continue v.preview.mp4\n" in failed.err
+    assert "not enough memory for this: it ran out in interpolate" in failed.err
+    assert run("continue", "v.preview.mp4").code == 0
+    assert run(*ask, "whole.mp4").code == 0
+    whole, gone_on = (probe(Path(name)).metadata for name in ("whole.mp4", "v.mp4"))
+    assert gone_on["frames_sha256"] == whole["frames_sha256"]
+
+
+@pytest.mark.slow
 def test_videos_after_it_have_less_from_the_start(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

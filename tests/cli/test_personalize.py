@@ -70,6 +70,7 @@ def test_a_video_of_the_word_replays_and_says_nothing_of_unknown_words(
     assert run("replay", "v.webp").code == 0
 
 
+@pytest.mark.slow
 def test_an_unfinished_video_of_the_word_is_finished_with_it(
     run: Run, cascade_folder: Path, tiny_cascade: LaVie, pictures: Path
 ) -> None:

@@ -31,6 +31,7 @@ def least(refused: Result) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_a_plan_says_every_part_and_the_whole(run: Run, cascade_folder: Path) -> None:
     lines = run("plan", "--model", cascade_folder, "--size", "64x96").out.splitlines()
     assert lines[0].endswith(": 13 frames of 64x96, by way of 32x48, base,interpolate,upscale")
@@ -41,6 +42,7 @@ def test_a_plan_says_every_part_and_the_whole(run: Run, cascade_folder: Path) ->
     assert re.search(r"float32, all in memory; cpu multiplies matrices at .* TFLOP/s", lines[-1])
 
 
+@pytest.mark.slow
 def test_each_option_has_an_effect(run: Run, cascade_folder: Path) -> None:
     asked = "plan", "--model", cascade_folder, "--size", "64x96"
     usual = total(run(*asked))[:2]
@@ -49,6 +51,7 @@ def test_each_option_has_an_effect(run: Run, cascade_folder: Path) -> None:
         assert total(run(*asked, *option))[:2] != usual, option
 
 
+@pytest.mark.slow
 def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) -> None:
     asked = "plan", "--model", cascade_folder, "--size", "64x96", "--memory"
     assert "all in memory" in run(*asked, "1GB").out

@@ -151,6 +151,7 @@ def test_image_only_concepts_come_at_the_share_asked_for() -> None:
     assert changed.style in world.IMAGE_ONLY_STYLES
 
 
+@pytest.mark.slow
 def test_parts_are_made_when_needed_and_only_once(tiny_system: LaVie, tmp_path: Path) -> None:
     source = WorldSource(count=2 * PART + 3, kind="image", num_frames=1, height=16, width=24)
     codec = LatentCodec(tiny_system.vae)
@@ -168,6 +169,7 @@ def test_parts_are_made_when_needed_and_only_once(tiny_system: LaVie, tmp_path: 
     assert (first.folder / "latents_00002.npy").stat().st_mtime_ns == made
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(tiny_system: LaVie, tmp_path: Path) -> None:
     source = WorldSource(count=PART + 2, kind="video", num_frames=2, height=16, width=24)
     codec = LatentCodec(tiny_system.vae)

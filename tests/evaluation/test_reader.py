@@ -1,5 +1,7 @@
 """The report on the oracle counts what was read, in the clips it says."""
 
+import pytest
+
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.evaluation.reader import readings, report
 from mutoscope.metrics.oracle import Oracle
@@ -7,6 +9,7 @@ from mutoscope.systems.lavie import LaVie
 from mutoscope.world.scene import draw_scene
 
 
+@pytest.mark.slow
 def test_confusions_add_up_and_the_codec_matters(tiny_system: LaVie, oracle: Oracle) -> None:
     scenes = [draw_scene(seed, split="test") for seed in range(10)]
     text = report(oracle, scenes, LatentCodec(tiny_system.vae))

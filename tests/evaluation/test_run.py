@@ -84,12 +84,14 @@ def test_it_reports_every_group_and_how_to_make_it_again(
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_the_batch_does_not_matter(tiny_system: LaVie, oracle: Oracle, tmp_path: Path) -> None:
     assert simple(tiny_system, oracle, tmp_path / "a", 3).generated == (
         simple(tiny_system, oracle, tmp_path / "b", 10).generated
     )
 
 
+@pytest.mark.slow
 def test_cut_off_it_goes_on_to_the_identical_report(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_cut_off_it_goes_on_to_the_identical_report(
     assert (out / "report.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_half_a_batch_is_read_again(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +135,7 @@ def test_half_a_batch_is_read_again(
         assert contents(out) == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_another_measurement_goes_on_from_nothing(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

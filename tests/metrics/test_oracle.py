@@ -50,6 +50,7 @@ def test_stills_teach_nothing_about_motion() -> None:
     assert oracle.thing_heads["shape"].weight.grad is not None
 
 
+@pytest.mark.slow
 def test_it_learns_a_batch() -> None:
     oracle = small_oracle()
     clips = RenderedBatches(batch_size=4, num_frames=8, fps=4.0, all_concepts=True)(0)

@@ -84,6 +84,7 @@ def test_first_losses_come_out_again(
     np.testing.assert_allclose(losses, recorded, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_a_prompt_gives_the_same_frames_alone_and_in_company() -> None:
     """Bit for bit at equal batch, within 1/255 on 99.9 % of pixels at another."""
     system = load()
@@ -94,6 +95,7 @@ def test_a_prompt_gives_the_same_frames_alone_and_in_company() -> None:
     assert (distance <= 1).mean() >= 0.999
 
 
+@pytest.mark.slow
 def test_words_and_seeds_matter() -> None:
     system = load()
     with torch.inference_mode():

@@ -74,6 +74,7 @@ def test_layers_over_time_are_untouched_bit_for_bit(
     assert not any(is_temporal(name) for name in changed)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     taught: tuple[Path, dict[str, float]],
     pictures: Path,
@@ -116,6 +117,7 @@ def test_other_pictures_are_not_gone_on_with(
         train(personal(replace(task, pictures="others"), 1), tmp_path, data=pictures)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_world_is_shown_its_other_pictures_too(
     pictures: Path, tmp_path: Path
 ) -> None:

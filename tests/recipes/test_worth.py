@@ -54,6 +54,7 @@ def test_backwards_are_the_words_of_the_clip_played_backwards() -> None:
         assert {scene.camera, other.camera} in ({"still"}, {"pan left", "pan right"})
 
 
+@pytest.mark.slow
 def test_the_deaf_have_no_use_for_words_and_the_shipped_model_hears() -> None:
     system = load()
     text = TextEncoder(system.text_encoder, system.tokenizer)
@@ -66,6 +67,7 @@ def test_the_deaf_have_no_use_for_words_and_the_shipped_model_hears() -> None:
     assert 0 < hears["shape_error"] < 1.5
 
 
+@pytest.mark.slow
 def test_of_clips_it_says_whether_direction_is_known() -> None:
     system = load()
     right = {said(scene) for scene in single_scenes(4, "video", motions=BACKWARDS)}

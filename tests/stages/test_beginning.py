@@ -128,6 +128,7 @@ def shades(count: int, seed: int) -> Batch:
     return Batch(captions=("a red star",) * count, latents=shade.expand(-1, -1, 3, 4, 4).clone())
 
 
+@pytest.mark.slow
 def test_training_teaches_it_to_look_at_the_first_frame(text: TextEncoder) -> None:
     base = from_seed(
         0,

@@ -128,6 +128,7 @@ def test_the_network_is_trained_whole_and_the_text_encoder_is_not(stage: Interpo
     stage.network.zero_grad(set_to_none=True)
 
 
+@pytest.mark.slow
 def test_training_makes_the_prediction_depend_on_the_key_frames(text: TextEncoder) -> None:
     """Clips of one plain tone each: at full noise only the key frames say which."""
     with torch.random.fork_rng():

@@ -48,6 +48,7 @@ def test_the_first_stages_alone(tiny_cascade: LaVie, tiny_system: LaVie) -> None
     assert (two.frames.shape, two.fps) == ((1, 13, 16, 24, 3), 32.0)
 
 
+@pytest.mark.slow
 def test_stopping_between_stages_changes_nothing(tiny_cascade: LaVie) -> None:
     whole = tiny_cascade(PROMPT, seeds=4).frames
     keys = latents(tiny_cascade, seeds=4, stages=["base"])
@@ -59,6 +60,7 @@ def test_stopping_between_stages_changes_nothing(tiny_cascade: LaVie) -> None:
         assert not np.array_equal(tiny_cascade(PROMPT, seeds=4, resume=other).frames, whole)
 
 
+@pytest.mark.slow
 def test_noise_of_the_small_video_is_a_choice(tiny_cascade: LaVie) -> None:
     frames = [tiny_cascade(PROMPT, noise_level=level).frames for level in (0, 50, 99)]
     assert np.array_equal(frames[1], tiny_cascade(PROMPT).frames)

@@ -23,6 +23,7 @@ TWO = ("base", "interpolate")
 SMALL = np.random.default_rng(0).integers(0, 255, (13, 15, 23, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -75,13 +76,14 @@ def peak(system: LaVie, stages: Sequence[str], num_frames: int, output_type: str
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", [TWO, (*TWO, "upscale")])
 def test_memory_of_pieces_grows_with_the_latents_alone(
     tiny_cascade: LaVie, monkeypatch: pytest.MonkeyPatch, stages: Sequence[str]
 ) -> None:
     # What the network makes of a window is not what is asked here, and takes most of the time.
     monkeypatch.setattr(SuperResolution, "predict", lambda stage, noisy, time, condition: noisy)
-    few, many = 12, 32
+    few, many = (16, 64) if stages == TWO else (12, 32)  # large frames take longer
     side = tiny_cascade.enlargement(stages)
     frame, latents = 3 * (64 * side) * (96 * side), 4 * 4 * 32 * 48
     peak(tiny_cascade, stages, few, "uint8")  # what is imported and cached by then stays

@@ -45,6 +45,7 @@ def line(made: Plan, name: str) -> Line:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_frames", "size"), [(13, Size(32, 48)), (20, Size(64, 96))])
 def test_operations_are_those_that_pytorch_counts(
     cascade_folder: Path, num_frames: int, size: Size
@@ -108,6 +109,7 @@ def test_the_whole_of_lavie_is_planned_without_weights() -> None:
     assert line(made, "base").flops / 50 == pytest.approx(16.13e12, rel=0.01)
 
 
+@pytest.mark.slow
 def test_less_memory_is_met_by_cutting_more(cascade_folder: Path) -> None:
     system = outline(cascade_folder)
     asked = task(system, size=Size(64, 96))
@@ -162,6 +164,7 @@ def test_tiles_of_a_frame_are_decoded_into_nearly_the_same_frame(tiny_system: La
     assert (tiled - whole).abs().mean() < 0.2 * whole.std()
 
 
+@pytest.mark.slow
 def test_networks_kept_on_disk_draw_the_same(cascade_folder: Path) -> None:
     kept, system = load(cascade_folder, offload=True), load(cascade_folder)
     assert kept.weights_hash() == system.weights_hash()

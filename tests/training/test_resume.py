@@ -51,6 +51,7 @@ def figures(run: Path) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["events", "moments"])
 def test_ends_with_the_same_weights(runs: Path, how: str) -> None:
     assert len(weights(runs / "whole")) == 4

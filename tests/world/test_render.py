@@ -119,6 +119,7 @@ def test_masks_show_where_things_are() -> None:
         assert (np.abs(full - bare).max(-1)[inside] > 8).mean() > 0.97
 
 
+@pytest.mark.slow
 def test_flow_takes_each_frame_to_the_next() -> None:
     rows, columns = np.mgrid[:80, :128]
     for seed in range(40):

@@ -86,6 +86,7 @@ def test_every_shape_colour_and_motion_loses_about_as_much() -> None:
     assert not names & {f"plain {shape} + {motion}" for motion, shape in HELD_OUT_SHAPES.items()}
 
 
+@pytest.mark.slow
 def test_factors_are_near_uniform(videos: list[Scene]) -> None:
     tables = {
         "shape": SHAPES,
@@ -157,6 +158,7 @@ def test_relation_lasts_and_things_stay_apart_by_their_masks(videos: list[Scene]
         assert (np.subtract(centres[1], centres[0]) > 6).all()
 
 
+@pytest.mark.slow
 def test_things_stay_visible(videos: list[Scene]) -> None:
     for scene in videos[:35]:
         masks = render_truth(scene).masks
