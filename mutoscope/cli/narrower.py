@@ -49,8 +49,9 @@ class Work:
     def turn_to(self, settings: Settings) -> None:
         """Begins another video of the same model; where memory ran out, it has as little from the
         start."""
+        if limits := self.settings.limits:
+            settings = replace(settings, memory=limits[-1][1])
         if self.settings.narrowed:
-            settings = replace(settings, memory=self.settings.limits[-1][1])
             self.system, self.cuts = open_for(settings)
         self.settings, self.done = settings, None
 
