@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mutoscope.metrics.between import between_keys, blended, psnr, speed
+from mutoscope.metrics.between import between_keys, blended, displacement, psnr, speed
 from mutoscope.stages.interpolation import num_frames, spread
 from mutoscope.world.render import render, render_truth
 from mutoscope.world.scene import draw_scene
@@ -86,3 +86,47 @@ def test_the_truth_beats_blending_and_repetition_where_a_thing_moves() -> None:
     ]
     assert figures[0] > 40
     assert 10 < max(figures[1:]) < 35
+
+
+def thing(*, moved: int, height: int = 20, width: int = 40) -> Tensor:
+    """A ramp of 6 by 6 pixels on grey that lies `moved` pixels to the right, B C F H W."""
+    video = torch.zeros(1, 3, 1, height, width)
+    video[0, :, 0, 7:13, 10 + moved : 16 + moved] = torch.linspace(0.4, 1.0, 36).view(6, 6)
+    return video
+
+
+def place_of_thing() -> Tensor:
+    return thing(moved=0)[:, 0] > 0
+
+
+@pytest.mark.parametrize("moved", [-5, 0, 3, 8])
+def test_displacement_is_how_far_the_thing_has_moved(moved: int) -> None:
+    found = displacement(thing(moved=moved), thing(moved=0), place_of_thing(), reach=8)
+    assert found.tolist() == [[abs(moved)]]
+
+
+def test_displacement_of_a_thing_that_went_on_beyond_the_border() -> None:
+    truth = thing(moved=-10)
+    found = displacement(thing(moved=-6), truth, truth[:, 0] > 0, reach=8)
+    assert found.tolist() == [[4]]
+
+
+def test_two_ghosts_are_where_one_of_them_is() -> None:
+    ghosts = (thing(moved=-4) + thing(moved=6)) / 2
+    assert displacement(ghosts, thing(moved=0), place_of_thing(), reach=8).tolist() == [[4]]
+
+
+def test_what_fits_alike_everywhere_has_not_moved() -> None:
+    """Nearest, not first: an empty frame shows the thing nowhere, and no place is better."""
+    assert displacement(0 * thing(moved=0), thing(moved=0), place_of_thing(), reach=8).item() == 0
+
+
+def test_each_frame_has_its_own_displacement_and_none_without_a_region() -> None:
+    video = torch.cat([thing(moved=2), thing(moved=0), thing(moved=5)], dim=2)
+    truth = torch.cat([thing(moved=0)] * 3, dim=2)
+    where = torch.cat([place_of_thing(), place_of_thing(), ~place_of_thing() & False], dim=1)
+    found = displacement(torch.cat([video, video.flip(2)]), torch.cat([truth] * 2),
+                         torch.cat([where, where.flip(1)]), reach=6)  # fmt: skip
+    torch.testing.assert_close(
+        found, torch.tensor([[2, 0, math.nan], [math.nan, 0, 2]]), equal_nan=True
+    )
