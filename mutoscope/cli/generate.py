@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from mutoscope.cli.length import check_seconds, frames_in, how_long
 from mutoscope.errors import RequestError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def generate(
         raise RequestError(f"--num-videos {num_videos} makes nothing. Use 1 or more.")
     if still and num_frames not in (None, 1):
         raise RequestError(f"--still is 1 frame, not {num_frames}. Leave one of the two out.")
-    _check_seconds(seconds, num_frames, still)
+    check_seconds(seconds, num_frames, still)
     if lora is not None and memory is not None:
         raise RequestError(
             "--lora cannot be used with --memory: networks that are read from disk each time do "
@@ -117,7 +118,7 @@ def generate(
     if still:
         num_frames = 1
     if seconds is not None:
-        num_frames = _frames_in(seconds, rate, system.most_frames(wanted_stages))
+        num_frames = frames_in(seconds, rate, system.most_frames(wanted_stages))
     first = Settings(
         model=str(Path(model).resolve()) if Path(model).is_dir() else model,
         prompt=texts[0],
@@ -154,45 +155,10 @@ def generate(
     jobs = [replace(first, prompt=text, seed=number) for text, number in wanted]
     _make(system, jobs, paths, rate, sheet, cuts)
     if first.long:
-        print(_how_long(system, first.num_frames, wanted_stages, rate))
+        print(how_long(system, first.num_frames, wanted_stages, rate))
     if image is not None and picture is not None:
         small = Size(frame_size.height // times, frame_size.width // times)
         print(how_it_is_cut(image, picture, small.height, small.width))
-
-
-def _check_seconds(seconds: float | None, num_frames: int | None, still: bool) -> None:
-    if seconds is None:
-        return
-    if not 0 < seconds < float("inf"):
-        raise RequestError(f"--seconds {seconds} is no length of a video. Use e.g. 12.")
-    if still or num_frames is not None:
-        other = "--still" if still else "--num-frames"
-        raise RequestError(
-            f"--seconds and {other} both say how many frames there are. Leave one of the two out."
-        )
-
-
-def _frames_in(seconds: float, rate: float, most: int) -> int:
-    if not 2 <= round(min(seconds * rate, 2.0 * most)) <= most:
-        raise RequestError(
-            f"--seconds {seconds:g} cannot be made: at {rate:g} frames a second this model goes on "
-            f"from clip to clip for {2 / rate:.3g} to {most / rate:.4g} s. Use a length between."
-        )
-    return round(seconds * rate)
-
-
-def _how_long(system: "System", num_frames: int, stages: tuple[str, ...], rate: float) -> str:
-    parts = system.clips_of(num_frames, stages)
-    size, too_many = parts[0].stop, system.spanned(parts[-1].stop, stages) - num_frames
-    clips = "1 clip" if len(parts) == 1 else f"{len(parts)} clips"
-    going_on = ", each going on from the last frame of the one before" if len(parts) > 1 else ""
-    left_out = (
-        f"; of the frames that these span the last {too_many} are left out" if too_many else ""
-    )
-    return (
-        f"{num_frames / rate:g} s are {num_frames} frames at {rate:g} a second: {clips} of {size} "
-        f"key frames{going_on}{left_out}"
-    )
 
 
 def _warn_of_unknown_words(system: "System", texts: list[str]) -> None:

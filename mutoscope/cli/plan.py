@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+from mutoscope.cli.length import check_seconds, frames_in, how_long
 from mutoscope.errors import RequestError
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ def plan(
     ] = "lavie-mini",
     size: Annotated[str | None, Option(help="HEIGHTxWIDTH of the finished video.")] = None,
     num_frames: Annotated[int | None, Option(help="Frames of the finished video.")] = None,
+    seconds: Annotated[
+        float | None, Option(help="Its length, if it goes on from clip to clip.")
+    ] = None,
     stages: Annotated[
         str | None, Option(help="base, or base,interpolate; all stages by default.")
     ] = None,
@@ -34,6 +38,7 @@ def plan(
     from mutoscope.systems.plan import plan as make_plan
     from mutoscope.types import Size
 
+    check_seconds(seconds, num_frames)
     limit = None if memory is None else read_memory(memory)
     device = pick_device(device)
     allowed = precisions(dtype, device, bounded=limit is not None)
@@ -42,14 +47,21 @@ def plan(
         raise RequestError(f"{model} is a {type(system).__name__}, which cannot be planned.")
     wanted = system.check_stages(None if stages is None else stages.split(","))
     frames = system.native_num_frames(wanted) if num_frames is None else num_frames
+    if seconds is not None:
+        frames = frames_in(seconds, system.native_fps(wanted), system.most_frames(wanted))
     native, times = system.native_size, system.enlargement(wanted)
     asked = Size(times * native.height, times * native.width) if size is None else Size.parse(size)
     config = system.config
-    task = task_of(system, wanted, frames, asked, config.steps, config.guidance_scale)
+    going_on = seconds is not None
+    task = task_of(
+        system, wanted, frames, asked, config.steps, config.guidance_scale, long=going_on
+    )
     made = make_plan(system, task, memory=limit, dtypes=allowed)
     between = f", by way of {task.size}" if task.size != asked else ""
     count = "1 frame" if frames == 1 else f"{frames} frames"
     print(f"{model}: {count} of {asked}{between}, {','.join(wanted)}")
+    if going_on:
+        print(how_long(system, frames, wanted, system.native_fps(wanted)))
     print(table(made, matrix_rate(device, made.dtype), device))
 
 
