@@ -9,12 +9,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from mutoscope.data.sources import ClipSource, Frames
-from mutoscope.diffusion.guidance import TextGuidance
+from mutoscope.diffusion.guidance import Unguided
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.between import between_keys, blended, psnr, speed
-from mutoscope.recipes.samples import GUIDANCE, STEPS, Modules, scenes_to_test
+from mutoscope.recipes.samples import Modules, scenes_to_test
 from mutoscope.stages.interpolation import Interpolation, spread
 from mutoscope.types import Video
 from mutoscope.video.frames import to_bytes, to_floats
@@ -23,6 +23,7 @@ from mutoscope.world.grammar import caption
 from mutoscope.world.render import render, render_truth
 
 ON_SHEET = 4
+STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class InterpolationSamples:
             (latents.shape[1], latents.shape[2], latents.shape[3], latents.shape[4]),
             scheduler=self.process.scheduler("dpm++"),
             steps=STEPS,
-            guidance=TextGuidance(GUIDANCE),
+            guidance=Unguided(),
             generators=[torch.Generator().manual_seed(seed)],
         )
         keys = truth[:, :, :: self.factor]

@@ -280,7 +280,7 @@ def interpolation() -> Recipe:
     """LaVie's temporal interpolation: 16 key frames at 8 fps become 61 frames at 32 fps."""
     return Recipe(
         name="interpolation",
-        task=InterpolationTask(),
+        task=InterpolationTask(clips=2_432),
         parents=(autoencoder(), words(), final()),
         steps=8_000,
         optimizer=Muon(lr=1e-3),
