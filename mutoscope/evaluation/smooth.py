@@ -23,7 +23,6 @@ Written down before the first measurement:
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -39,9 +38,9 @@ from torch import Tensor
 
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.errors import MutoscopeError, RequestError
+from mutoscope.evaluation.kept import Row, folder_of, kept
 from mutoscope.evaluation.protocol import Prompt, prompts
-from mutoscope.evaluation.readings import code_hash
-from mutoscope.evaluation.run import circumstances, settings
+from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.between import between_keys, blended, displacement, psnr, speed
 from mutoscope.metrics.interval import Interval, interval
 from mutoscope.stages.interpolation import num_frames, spread
@@ -117,25 +116,18 @@ def kept_figures(
     system: LaVie,
     asked: Sequence[Prompt],
     out: Path,
-    numbers: Sequence[int],
     on_clip: Callable[[int], None] = lambda done: None,
-) -> list[Found]:
-    """The figures of the clips `numbers`: read where they are kept, else measured, and kept."""
-    folder = _folder(system, asked, out)
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for done, number in enumerate(numbers):
-        file = folder / f"{number:05d}.json"
-        if not file.exists():
-            found = measure(system, asked, number, shuffled=number < len(asked) // 4)
-            with whole(file) as draft:
-                draft.write_text(json.dumps(found), "utf-8")
-        rows.append(json.loads(file.read_text("utf-8")))
-        on_clip(done + 1)
-    return rows
+) -> list[Row]:
+    """The figures of all clips, each kept as soon as it is measured."""
+    return kept(
+        folder_of(out, system, asked),
+        range(len(asked)),
+        lambda i: measure(system, asked, i, shuffled=i < len(asked) // 4),
+        on_clip,
+    )
 
 
-def summary(rows: Sequence[Found], speeds: Sequence[str]) -> dict[str, dict[str, Interval]]:
+def summary(rows: Sequence[Row], speeds: Sequence[str]) -> dict[str, dict[str, Interval]]:
     """Group of clips -> figure -> its mean with the interval over clips.
 
     Args:
@@ -209,7 +201,7 @@ def markdown(report: Mapping[str, Mapping[str, Interval]], facts: Mapping[str, o
     return "\n".join(lines) + "\n"
 
 
-def plot(rows: Sequence[Found], place: Path) -> None:
+def plot(rows: Sequence[Row], place: Path) -> None:
     """PSNR and trajectory error over speed: a point for each clip, a line of means."""
     from matplotlib.figure import Figure
 
@@ -238,7 +230,7 @@ def plot(rows: Sequence[Found], place: Path) -> None:
         figure.savefig(draft, dpi=110)
 
 
-def report_of(system: LaVie, rows: Sequence[Found], asked: Sequence[Prompt], out: Path) -> str:
+def report_of(system: LaVie, rows: Sequence[Row], asked: Sequence[Prompt], out: Path) -> str:
     """Writes table, figures, plot and a sheet of the first clips, none picked; gives the table."""
     found = summary(rows, [_speed(prompt.scene) for prompt in asked])
     facts = {"clips": len(asked), **_facts(system), **circumstances(system)}
@@ -302,7 +294,7 @@ def _speed(scene: Scene) -> str:
     return max(moving, key=SPEEDS.index) if moving else "still"
 
 
-def _column(rows: Sequence[Found], name: str) -> NDArray[np.float64]:
+def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
     return np.array([row.get(name, np.nan) for row in rows], np.float64)
 
 
@@ -318,13 +310,6 @@ def _facts(system: LaVie) -> dict[str, object]:
         "interpolation_steps": config.interpolation_steps,
         "interpolation_guidance_scale": config.interpolation_guidance_scale,
     }
-
-
-def _folder(system: LaVie, asked: Sequence[Prompt], out: Path) -> Path:
-    """Where figures are kept: another model, list, setting or version has another folder."""
-    told = {"weights": system.weights_hash(), "settings": settings(system), "code": code_hash()}
-    text = json.dumps({**told, "asked": repr(list(asked))}, sort_keys=True)
-    return out / f"clips-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -348,9 +333,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with Progress(console=Console(stderr=True)) as progress:
             task = progress.add_task("filling in and comparing", total=len(shown))
             rows = kept_figures(
-                system, shown, asked.out, range(len(shown)),
-                lambda done: progress.update(task, completed=done),
-            )  # fmt: skip
+                system, shown, asked.out, lambda done: progress.update(task, completed=done)
+            )
         Console().print(report_of(system, rows, shown, asked.out), highlight=False, markup=False)
     except MutoscopeError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")

@@ -1,0 +1,186 @@
+"""Whether what the base drew is still read right after the later stages.
+
+Command: `python -m mutoscope.evaluation.cascade OUT [--prompts N] [--seeds N] [--model NAME]`. Each
+of the first N test prompts (200) is drawn once per seed (2) through all stages, and the oracle
+reads what each stage made. A clip is kept in OUT as soon as it is read, so that the same command
+goes on after an interruption; at the end it writes `OUT/cascade.md` and `OUT/cascade.json`.
+
+Rule, written down before the first measurement: the later stages keep what the base drew if, for
+each factor of prompts with one object, the share read right at the end is at most 3 points below
+that of the same videos after the base. Differences are paired; their intervals are over prompts.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from mutoscope.errors import MutoscopeError, RequestError
+from mutoscope.evaluation.kept import Row, folder_of, kept
+from mutoscope.evaluation.protocol import Prompt, fingerprint, prompts
+from mutoscope.evaluation.run import circumstances
+from mutoscope.metrics.accuracy import Estimate, accuracy, score
+from mutoscope.metrics.interval import Interval, interval
+from mutoscope.metrics.oracle import Oracle, needed_oracle
+from mutoscope.systems import load
+from mutoscope.systems.lavie import BASE, LaVie
+from mutoscope.types import Latents
+from mutoscope.video.atomic import check_place, whole
+from mutoscope.video.frames import to_floats
+
+MOST_LOST = 0.03
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much is read right after each stage.
+
+    Attributes:
+        after: Stage -> factor -> share, of prompts with one object.
+        everything: The same of all prompts.
+        change: Factor -> share after the last stage less that after the base, of prompts with one
+            object, paired.
+    """
+
+    after: Mapping[str, Mapping[str, Estimate]]
+    everything: Mapping[str, Mapping[str, Estimate]]
+    change: Mapping[str, Interval]
+
+
+def measure(system: LaVie, oracle: Oracle, prompt: Prompt, seed: int) -> Row:
+    """Stage -> factor -> whether it is read right, of one video."""
+    latents: dict[str, Latents] = {}
+    whole_video = system(prompt.text, seeds=[seed], on_stage=latents.__setitem__)
+    rows = {}
+    for number, stage in enumerate(system.stages):
+        made = system.stages[: number + 1]
+        video = (
+            whole_video
+            if made == system.stages
+            else system(prompt.text, seeds=[seed], stages=made, resume=(stage, latents[stage]))
+        )
+        assert isinstance(video.frames, np.ndarray)
+        (reading,) = oracle.read(to_floats(video.frames[0])[None], fps=system.native_fps(made))
+        rows[stage] = score(prompt.scene, reading)
+    return rows
+
+
+def summary(rows: Sequence[Row], asked: Sequence[Prompt], seeds: int) -> Kept:
+    """Shares and paired differences.
+
+    Args:
+        rows: As `measure` gave them, seed by seed: all prompts with the first, then the next.
+        asked: The prompts.
+        seeds: Videos of each.
+    """
+    stages = list(rows[0])
+    groups = [number for _ in range(seeds) for number in range(len(asked))]
+    alone = [len(asked[number].scene.things) == 1 for number in groups]
+
+    def shares(stage: str, *, only_alone: bool) -> dict[str, Estimate]:
+        chosen = [i for i in range(len(rows)) if alone[i] or not only_alone]
+        return accuracy([rows[i][stage] for i in chosen], [groups[i] for i in chosen])
+
+    single = [number for number in range(len(asked)) if alone[number]]
+    change = {}
+    for factor in rows[0][stages[0]]:
+        table = np.array(
+            [
+                [
+                    float(rows[seed * len(asked) + number][stages[-1]][factor])
+                    - float(rows[seed * len(asked) + number][stages[0]][factor])
+                    for number in single
+                ]
+                for seed in range(seeds)
+            ]
+        )
+        if table.size:
+            change[factor] = interval(lambda mean: mean, table.mean(axis=0)[None])
+    return Kept(
+        after={stage: shares(stage, only_alone=True) for stage in stages},
+        everything={stage: shares(stage, only_alone=False) for stage in stages},
+        change=change,
+    )
+
+
+def verdict(found: Kept) -> str:
+    """What the rule above says."""
+    lost = [factor for factor, change in found.change.items() if change.value < -MOST_LOST]
+    said = ", ".join(
+        f"{factor} {100 * each.value:+.1f} [{100 * each.low:+.1f}, {100 * each.high:+.1f}]"
+        for factor, each in found.change.items()
+    )
+    told = f"they lose {', '.join(lost)}" if lost else "they keep what the base drew"
+    return f"Points gained by the later stages: {said}. By the rule {told}."
+
+
+def markdown(found: Kept, facts: Mapping[str, object]) -> str:
+    """Tables, the verdict, and what it takes to make them again."""
+    factors = list(found.change)
+    lines = ["| read right | " + " | ".join(factors) + " |", "|---" * (len(factors) + 1) + "|"]
+    for name, table in (("one object", found.after), ("all prompts", found.everything)):
+        lines += [
+            f"| {name}, after {stage} | " + " | ".join(str(row[each]) for each in factors) + " |"
+            for stage, row in table.items()
+        ]
+    lines += ["", verdict(found), "", "; ".join(f"{k}: {v}" for k, v in facts.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measures what the command line asks for; what cannot be measured is one line."""
+    parser = argparse.ArgumentParser(prog="python -m mutoscope.evaluation.cascade")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--prompts", type=int, default=200, help="the first so many test prompts")
+    parser.add_argument("--seeds", type=int, default=2, help="videos of each")
+    parser.add_argument("--model", default="lavie-mini", help="known name or folder")
+    given = parser.parse_args(arguments)
+    try:
+        if given.prompts < 2 or given.seeds < 1:
+            raise RequestError(
+                f"--prompts {given.prompts} --seeds {given.seeds} is too little for an interval. "
+                "Use e.g. 200 and 2."
+            )
+        check_place(given.out / "cascade.md")
+        system, oracle = load(given.model), needed_oracle()
+        if not isinstance(system, LaVie) or system.stages[0] != BASE or len(system.stages) < 2:
+            raise RequestError(
+                f"{given.model} has no later stage whose effect could be measured. Give another "
+                "--model, or train one with `mutoscope train mini:interpolation`."
+            )
+        asked = prompts(given.prompts)
+        count = given.seeds * len(asked)
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("drawing and reading", total=count)
+            rows = kept(
+                folder_of(given.out, system, asked, oracle=oracle.hash()),
+                range(count),
+                lambda i: measure(
+                    system, oracle, asked[i % len(asked)], 1000 * (i % len(asked)) + i // len(asked)
+                ),
+                lambda done: progress.update(task, completed=done),
+            )
+        found = summary(rows, asked, given.seeds)
+        facts = {
+            "prompts": len(asked),
+            "seeds": given.seeds,
+            "prompts_hash": fingerprint(asked),
+            **circumstances(system),
+        }
+        text = markdown(found, facts)
+        with whole(given.out / "cascade.json") as draft:
+            draft.write_text(json.dumps({**facts, **asdict(found)}, indent=1), "utf-8")
+        with whole(given.out / "cascade.md") as draft:
+            draft.write_text(text, "utf-8")
+        Console().print(text, highlight=False, markup=False, soft_wrap=True)
+    except MutoscopeError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
