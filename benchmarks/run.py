@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import diffusers
@@ -63,14 +64,19 @@ def generation() -> list[Row]:
     start = time.perf_counter()
     system = load()
     loading = time.perf_counter() - start
-    clip = median_seconds(lambda: system(PROMPT, seeds=0))
-    four = median_seconds(lambda: system([PROMPT] * 4, seeds=0))
+    rows = [Row("load the miniature", loading, "")]
+    for count in range(1, len(system.stages) + 1):
+        stages = system.stages[:count]
+        frames = system.native_num_frames(stages)
+        clip = median_seconds(partial(system, PROMPT, seeds=0, stages=stages))
+        name = f"generate {frames} frames ({', '.join(stages)})"
+        rows.append(Row(name, clip, f"{frames / clip:.1f} frames/s"))
+    four = median_seconds(lambda: system([PROMPT] * 4, seeds=0, stages=system.stages[:1]))
     still = median_seconds(lambda: system(PROMPT, seeds=0, num_frames=1))
-    frames = system.config.num_frames
+    keys = system.config.num_frames
     return [
-        Row("load the miniature", loading, ""),
-        Row(f"generate {frames} frames", clip, f"{frames / clip:.1f} frames/s"),
-        Row(f"generate 4 x {frames} frames", four, f"{4 * frames / four:.1f} frames/s"),
+        *rows,
+        Row(f"generate 4 x {keys} key frames", four, f"{4 * keys / four:.1f} frames/s"),
         Row("generate a still", still, f"{1 / still:.1f} stills/s"),
     ]
 

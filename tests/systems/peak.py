@@ -111,7 +111,14 @@ def main(name: str, frames: int, height: int, width: int, dtype: torch.dtype) ->
         def whole(shape: Shape) -> object:
             small = shape == SMALLEST
             asked = Size(*(side * grid for side in SMALLEST[1:])) if small else size
-            made = real(words, num_frames=shape[0], size=asked, steps=2, output_type="pieces")
+            made = real(
+                words,
+                num_frames=shape[0],
+                size=asked,
+                steps=2,
+                stages=("base",),
+                output_type="pieces",
+            )
             with TemporaryDirectory() as folder:
                 made.save(Path(folder) / "v.mp4")
             return made
