@@ -42,7 +42,7 @@ def drawn(
     assert isinstance(law, VariancePreserving)
     system.scheduler = law.scheduler(solver)
     start = time.process_time()
-    made = system(text, seeds=seed, steps=steps, output_type="latent")
+    made = system(text, seeds=seed, steps=steps, stages=("base",), output_type="latent")
     return made.frames, time.process_time() - start
 
 
