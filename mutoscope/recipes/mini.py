@@ -304,7 +304,7 @@ def autoencoder4() -> Recipe:
         name="autoencoder4",
         task=AutoencoderTask(
             patch=4,
-            widths=(64,),
+            widths=(48,),
             latent_channels=8,
             batch_size=4,
             frame=320,

@@ -64,7 +64,7 @@ class SuperResolutionTask:
         samples: Test clips enlarged in an evaluation.
     """
 
-    widths: tuple[int, ...] = (32, 64, 96)
+    widths: tuple[int, ...] = (32, 48, 48)
     layers: int = 1
     attention_levels: tuple[bool, ...] = (False, False, True)
     heads: tuple[int, ...] = (2, 4, 4)
