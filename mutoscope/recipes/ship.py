@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from mutoscope.errors import RequestError
 from mutoscope.recipes import mini
@@ -94,17 +95,20 @@ def ship(runs: Path, target: Path) -> None:
     """Copies the models of the finished runs in `runs` to `target`, in half precision.
 
     Also the records of where they come from, the image model's among them, which is not shipped.
+    What is there already and holds the same stays as it is, byte for byte: runs that were laid out
+    by `unpack` would else be shipped anew with every run that builds on them.
     """
-    for run, places in PLACES.items():
-        if (runs / run / "model").is_dir():
-            for source, place in places.items():
-                _copy(runs / run / "model", source, target / place)
+    finished = [run for run in PLACES if (runs / run / "model").is_dir()]
+    last = {place: (run, source) for run in finished for source, place in PLACES[run].items()}
+    for place, (run, source) in last.items():
+        if not _holds(target / place, runs / run / "model", source):
+            _copy(runs / run / "model", source, target / place)
     links = (*mini.interpolation().chain(), *mini.super_resolution().chain())
     for run in dict.fromkeys(link.name for link in links):
-        record = runs / run / "model" / "provenance.json"
-        if record.is_file():
-            (target / "provenance").mkdir(exist_ok=True)
-            shutil.copy(record, target / "provenance" / f"{run}.json")
+        record, kept = runs / run / "model" / "provenance.json", target / "provenance"
+        if record.is_file() and not _same_run(record, kept / f"{run}.json"):
+            kept.mkdir(exist_ok=True)
+            shutil.copy(record, kept / f"{run}.json")
     if not (target / "lavie").is_dir():
         return  # the readers of a chain whose denoiser is still in training
     index: dict[str, object] = {
@@ -162,6 +166,34 @@ def _header(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {"format": "pt"})
 
 
+def _same_run(record: Path, kept: Path) -> bool:
+    """Whether two records are of one run; the hashes of files differ where it was unpacked."""
+    if not kept.is_file():
+        return False
+    one, other = (json.loads(path.read_text("utf-8")) for path in (record, kept))
+    return bool({**one, "files": None} == {**other, "files": None})
+
+
+def _holds(place: Path, model: Path, source: str) -> bool:
+    """Whether `place` holds what `_copy` would put there."""
+    origin, wanted = model / source, _header_of(model)
+    theirs = [origin] if origin.is_file() else sorted(p for p in origin.rglob("*") if p.is_file())
+    for path in theirs:
+        ours = place / path.relative_to(origin) if origin.is_dir() else place
+        if not ours.is_file():
+            return False
+        if path.suffix != ".safetensors":
+            if ours.read_bytes() != path.read_bytes():
+                return False
+            continue
+        new, old = load_file(path), load_file(ours)
+        if _header(ours) != _header(path) | wanted or new.keys() != old.keys():
+            return False
+        if not all(torch.equal(_half(new[name]), old[name]) for name in new):
+            return False
+    return True
+
+
 def _copy(model: Path, source: str, place: Path) -> None:
     origin = model / source
     if origin.is_file():
@@ -177,19 +209,26 @@ def _copy(model: Path, source: str, place: Path) -> None:
 
 def _halve(origin: Path, place: Path, model: Path) -> None:
     """Writes tensors in half precision, with the recipe that made them in the file's header."""
-    provenance = read_provenance(model)
-    header = _header(origin)
-    header["recipe"] = provenance.recipe
-    header["recipe_hash"] = provenance.hash
-    header["steps"] = str(provenance.steps)
-    header["parents"] = json.dumps(
-        {name: [parent.hash, parent.steps] for name, parent in sorted(provenance.parents.items())}
-    )
-    tensors = {
-        name: tensor.to(torch.float16) if tensor.is_floating_point() else tensor
-        for name, tensor in load_file(origin).items()
-    }
+    header = _header(origin) | _header_of(model)
+    tensors = {name: _half(tensor) for name, tensor in load_file(origin).items()}
     save_file(tensors, place, metadata=header)
+
+
+def _half(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float16) if tensor.is_floating_point() else tensor
+
+
+def _header_of(model: Path) -> dict[str, str]:
+    """What a shipped file says of the run that left `model`."""
+    provenance = read_provenance(model)
+    return {
+        "recipe": provenance.recipe,
+        "recipe_hash": provenance.hash,
+        "steps": str(provenance.steps),
+        "parents": json.dumps(
+            {name: [each.hash, each.steps] for name, each in sorted(provenance.parents.items())}
+        ),
+    }
 
 
 if __name__ == "__main__":

@@ -409,5 +409,11 @@ def test_shipped_models_unpack_as_finished_runs(
     assert not (tmp_path / "runs" / "final" / "checkpoints").exists()
     last = read_provenance(tmp_path / "runs" / "interpolation" / "model")
     assert last.parents["words"] == Ancestor(recipes["words"].hash(), 2)
+    shipped = file_hashes(tmp_path / "mini")
+    ship(tmp_path / "runs", tmp_path / "mini")
+    # What was there is the same to the byte, however often it is unpacked and shipped again.
+    again = file_hashes(tmp_path / "mini")
+    assert {name: again[name] for name in shipped} == shipped
+    assert "lavie/interpolator/diffusion_pytorch_model.safetensors" in again
     with pytest.raises(RequestError, match="exists already"):
         unpack(tmp_path / "mini", tmp_path / "runs")
