@@ -10,7 +10,7 @@ FROZEN = {
         "--size --num-frames --seconds --image --stages --still --fps --sheet --device --dtype "
         "--memory --max-quality-loss"
     ),
-    "plan": "--model --size --num-frames --stages --memory --device --dtype",
+    "plan": "--model --size --num-frames --seconds --stages --memory --device --dtype",
     "replay": "file",
     "continue": "file --out",
     "interpolate": "file --prompt --model --out --size --seed --fps --device --dtype --memory",
