@@ -26,7 +26,7 @@ from mutoscope.metrics.accuracy import accuracy, score
 from mutoscope.metrics.between import psnr
 from mutoscope.metrics.oracle import needed_oracle
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.recipes.mini import words
+from mutoscope.recipes import mini
 from mutoscope.recipes.parents import latent_cache, load_codec, load_text
 from mutoscope.recipes.samples import (
     GUIDANCE,
@@ -39,7 +39,7 @@ from mutoscope.recipes.samples import (
 from mutoscope.recipes.ship import unpack
 from mutoscope.recipes.tasks import LAW, AutoencoderTask, DenoiserTask
 from mutoscope.stages.key_frames import KeyFrames
-from mutoscope.training.optim import AdamW, Muon, Schedule
+from mutoscope.training.optim import Muon, Schedule
 from mutoscope.training.recipe import Recipe, Run
 from mutoscope.training.trainer import train
 from mutoscope.types import Size, Video
@@ -81,22 +81,12 @@ class StillsTask(DenoiserTask):
 def recipes(arm: str) -> tuple[Recipe, Recipe]:
     """The autoencoder and the image model of an arm."""
     frame, patch = ARMS[arm]
-    autoencoder = Recipe(
-        name="autoencoder",
-        task=AutoencoderTask(
-            patch=patch, frame=frame, piece=(frame // 2, frame * 4 // 5), samples=16
-        ),
-        steps=10_000,
-        optimizer=AdamW(lr=2e-3),
-        schedule=Schedule(warmup=100, decay=0.4, shape="cosine"),
-        ema=0.998,
-        evaluate_every=10_000,
-        save_every=500,
-    )
+    task = AutoencoderTask(patch=patch, frame=frame, piece=(frame // 2, frame * 4 // 5), samples=16)
+    autoencoder = replace(mini.autoencoder(), task=task, evaluate_every=10_000, save_every=500)
     image = Recipe(
         name="grid-image",
         task=StillsTask(frame=frame),
-        parents=(autoencoder, words()),
+        parents=(autoencoder, mini.words()),
         steps=40_000,
         optimizer=Muon(lr=2e-3),
         schedule=Schedule(warmup=50, decay=0.5, shape="cosine"),

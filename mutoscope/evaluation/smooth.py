@@ -91,7 +91,7 @@ def filled_in(
 ) -> tuple[Video, dict[str, Video]]:
     """The truth as the autoencoder shows it, and every way of filling in (1 3 F H W)."""
     codec, factor = LatentCodec(system.vae), system.config.factor
-    latents, other = (_latents(system, asked[i].scene) for i in (number, (number + 1) % len(asked)))
+    latents, following = _latents(system, asked[number].scene), asked[(number + 1) % len(asked)]
     with torch.inference_mode():
         truth = _seen(codec.decode(latents))
 
@@ -107,8 +107,9 @@ def filled_in(
         "blended": blended(shown, factor=factor),
     }
     if shuffled:
-        ways["other key frames"] = drawn(other[:, :, ::factor], asked[number].text)
-        ways["other prompt"] = drawn(keys, asked[(number + 1) % len(asked)].text)
+        others = _latents(system, following.scene)[:, :, ::factor]
+        ways["other key frames"] = drawn(others, asked[number].text)
+        ways["other prompt"] = drawn(keys, following.text)
     return truth, ways
 
 

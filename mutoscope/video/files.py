@@ -176,7 +176,7 @@ def _encode(path: str, first: np.ndarray, others: Iterator[np.ndarray], fps: flo
         rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
         stream = container.add_stream("libx264", rate=rate, options={"crf": _CRF})
         stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"
-        stream.codec_context.thread_count = 1  # more would change what the file's frames look like
+        stream.codec_context.thread_count = 1  # more encode otherwise
         for picture in chain([first], others):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             container.mux(stream.encode(frame))
