@@ -34,6 +34,7 @@ def plan(
     from mutoscope.cli.making import pick_device, precisions
     from mutoscope.systems.lavie import LaVie
     from mutoscope.systems.load import outline
+    from mutoscope.systems.long import check_clips
     from mutoscope.systems.plan import matrix_rate, read_memory, task_of
     from mutoscope.systems.plan import plan as make_plan
     from mutoscope.types import Size
@@ -49,6 +50,7 @@ def plan(
     frames = system.native_num_frames(wanted) if num_frames is None else num_frames
     if seconds is not None:
         frames = frames_in(seconds, system.native_fps(wanted), system.most_frames(wanted))
+        check_clips(system.base, frames, len(system.clips_of(frames, wanted)), None)
     native, times = system.native_size, system.enlargement(wanted)
     asked = Size(times * native.height, times * native.width) if size is None else Size.parse(size)
     config = system.config
