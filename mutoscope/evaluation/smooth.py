@@ -31,18 +31,18 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.errors import MutoscopeError, RequestError
+from mutoscope.evaluation.figures import add_mean, column
 from mutoscope.evaluation.kept import Row, folder_of, kept
 from mutoscope.evaluation.protocol import Prompt, prompts
 from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.between import between_keys, blended, displacement, psnr, speed
-from mutoscope.metrics.interval import Interval, interval
+from mutoscope.metrics.interval import Interval
 from mutoscope.stages.interpolation import num_frames, spread
 from mutoscope.systems import load
 from mutoscope.systems.lavie import BASE, INTERPOLATE, LaVie
@@ -148,13 +148,13 @@ def summary(rows: Sequence[Row], speeds: Sequence[str]) -> dict[str, dict[str, I
         figures: dict[str, Interval] = {}
         for way in (*WAYS, *SHUFFLED):
             for unit in ("psnr", "trajectory"):
-                _add(figures, f"{way} {unit}", _column(members, f"{way} {unit}"))
+                add_mean(figures, f"{way} {unit}", column(members, f"{way} {unit}"))
         for way in (*SIMPLE, *SHUFFLED):
-            ours = _column(members, "interpolated psnr") - _column(members, f"{way} psnr")
-            _add(figures, f"psnr above {way}", ours)
-            theirs = _column(members, f"{way} trajectory")
-            _add(figures, f"trajectory below {way}",
-                 theirs - _column(members, "interpolated trajectory"))  # fmt: skip
+            ours = column(members, "interpolated psnr") - column(members, f"{way} psnr")
+            add_mean(figures, f"psnr above {way}", ours)
+            theirs = column(members, f"{way} trajectory")
+            add_mean(figures, f"trajectory below {way}",
+                 theirs - column(members, "interpolated trajectory"))  # fmt: skip
         if figures:
             report[group] = figures
     return report
@@ -208,7 +208,7 @@ def plot(rows: Sequence[Row], place: Path) -> None:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
-    speeds = _column(rows, "speed")
+    speeds = column(rows, "speed")
     for axis, unit, label in zip(
         axes,
         ("psnr", "trajectory"),
@@ -216,7 +216,7 @@ def plot(rows: Sequence[Row], place: Path) -> None:
         strict=True,
     ):
         for way in WAYS:
-            values = _column(rows, f"{way} {unit}")
+            values = column(rows, f"{way} {unit}")
             there = np.isfinite(values) & np.isfinite(speeds)
             order = np.argsort(speeds[there])
             x, y = speeds[there][order], values[there][order]
@@ -293,16 +293,6 @@ def _speed(scene: Scene) -> str:
     """That of the fastest thing that moves at all."""
     moving = [thing.speed for thing in scene.things if thing.motion != "still"]
     return max(moving, key=SPEEDS.index) if moving else "still"
-
-
-def _column(rows: Sequence[Row], name: str) -> NDArray[np.float64]:
-    return np.array([row.get(name, np.nan) for row in rows], np.float64)
-
-
-def _add(figures: dict[str, Interval], name: str, values: NDArray[np.float64]) -> None:
-    there = values[np.isfinite(values)]
-    if len(there) > 1:
-        figures[name] = interval(lambda mean: mean, there[None])
 
 
 def _facts(system: LaVie) -> dict[str, object]:

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from mutoscope.data.batches import every_fourth
 from mutoscope.data.shaken import Shaken
@@ -22,6 +19,7 @@ from mutoscope.diffusion.tiles import Tiles
 from mutoscope.encoding.pairs import Pairs, unpaired
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.between import psnr
+from mutoscope.metrics.enlarged import bicubic
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import latent_cache, load_codec, load_text, save, text_of
@@ -64,7 +62,7 @@ class SuperResolutionTask:
         samples: Test clips enlarged in an evaluation.
     """
 
-    widths: tuple[int, ...] = (32, 48, 48)
+    widths: tuple[int, ...] = (32, 32, 48)
     layers: int = 1
     attention_levels: tuple[bool, ...] = (False, False, True)
     heads: tuple[int, ...] = (2, 4, 4)
@@ -274,10 +272,3 @@ class EnlargedSamples:
     def _pixels(self, latents: torch.Tensor) -> Video:
         with torch.inference_mode():
             return self.pairs.large.decode(latents).clamp(-1, 1).cpu()
-
-
-def bicubic(video: Float[Tensor, "B C F h w"], factor: int) -> Video:
-    """A video enlarged by bicubic interpolation, frame by frame."""
-    frames = rearrange(video, "b c f h w -> (b f) c h w")
-    large = functional.interpolate(frames, scale_factor=factor, mode="bicubic").clamp(-1, 1)
-    return rearrange(large, "(b f) c h w -> b c f h w", b=video.shape[0])
