@@ -66,7 +66,7 @@ class SuperResolutionTask:
     layers: int = 1
     attention_levels: tuple[bool, ...] = (False, False, True)
     heads: tuple[int, ...] = (2, 4, 4)
-    num_noise_levels: int = 350
+    num_noise_levels: int = 200
     process: VariancePreserving = LAW
     num_frames: int = 1
     most_known: int = 0
