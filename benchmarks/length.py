@@ -28,7 +28,7 @@ STAGES = "base,interpolate"
 
 def network(channels: int) -> VideoUNet:
     """A denoiser of latents that takes next to no time."""
-    return VideoUNet(
+    denoiser: VideoUNet = VideoUNet(
         in_channels=channels,
         out_channels=4,
         block_out_channels=(8, 16),
@@ -38,6 +38,7 @@ def network(channels: int) -> VideoUNet:
         cross_attention_dim=32,
         norm_num_groups=8,
     )
+    return denoiser
 
 
 def save_model(folder: Path) -> float:

@@ -42,7 +42,7 @@ from mutoscope.training.initialise import from_seed
 from mutoscope.training.learner import Learner, accelerator_for
 from mutoscope.training.optim import Muon, Schedule
 from mutoscope.training.prefetch import prefetched
-from mutoscope.training.recipe import Recipe
+from mutoscope.training.recipe import Recipe, Task
 from mutoscope.video.files import probe, read_clip, write_video
 from mutoscope.video.frames import to_floats
 
@@ -79,7 +79,9 @@ def split(folder: Path, out: Path) -> None:
             place.with_suffix(".txt").write_text(caption)
 
 
-def denoised(held_out: FolderSource, codec: LatentCodec, stage_of: Callable[..., KeyFrames]):
+def denoised(
+    held_out: FolderSource, codec: LatentCodec, stage_of: Callable[..., KeyFrames]
+) -> Evaluate:
     """Evaluates a base model: the PSNR of clips whose noise of time 500 it takes away at once."""
     clips = [held_out.clip(number) for number in range(min(HELD_OUT_CLIPS, len(held_out)))]
 
@@ -140,7 +142,7 @@ def main(folder: Path, out: Path, steps: int) -> None:
     codec, text = load_codec(models["autoencoder"], "cpu"), load_text(models["words"], "cpu")
     train, rest = out / "train", out / "held_out"
 
-    def recipe(name: str, task: object, parents: tuple[Recipe, ...] = ()) -> Recipe:
+    def recipe(name: str, task: Task, parents: tuple[Recipe, ...] = ()) -> Recipe:
         return Recipe(
             name=f"own-{name}",
             task=task,

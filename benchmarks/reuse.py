@@ -29,6 +29,7 @@ from mutoscope.systems.load import folder_of
 from mutoscope.systems.lora import base_hash
 from mutoscope.systems.reuse_curve import CURVE, Curve, Point, curve_text
 from mutoscope.types import Latents, Video
+from mutoscope.video.atomic import whole
 from mutoscope.world.grammar import caption
 from mutoscope.world.scene import Scene
 
@@ -107,6 +108,8 @@ def curve_of(rows: list[dict[str, Any]], system: System) -> Curve:
         weights=base_hash(system),
         steps=system.config.steps,
         guidance=system.config.guidance_scale,
+        early_guidance=system.config.early_guidance,
+        early_until=system.config.early_until,
         prompts=len(rows),
         date=datetime.now(UTC).date().isoformat(),
         points=tuple(sorted(points, key=lambda point: point.loss)),
@@ -157,8 +160,8 @@ def main(model: str, prompts: int, work: Path | None) -> None:
     scenes = single_scenes(prompts, "video", first=FIRST_SCENE)
     for scene in scenes[len(rows) :]:
         rows.append(measured(system, scene))
-        with work.open("a") as file:
-            file.write(json.dumps(rows[-1]) + "\n")
+        with whole(work) as draft:
+            draft.write_text("".join(json.dumps(row) + "\n" for row in rows))
         print(f"{len(rows)} of {prompts}", flush=True)
     rows = rows[:prompts]
     curve = curve_of(rows, system)

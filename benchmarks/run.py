@@ -24,6 +24,7 @@ from mutoscope.encoding.text import TextEncoder
 from mutoscope.recipes.tasks import DenoiserTask
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems import load
+from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Batch
 from mutoscope.world.factors import Kind
 from mutoscope.world.render import render
@@ -63,6 +64,7 @@ def generation() -> list[Row]:
     """From a prompt to frames, at the model's own settings; loading comes first and is separate."""
     start = time.perf_counter()
     system = load()
+    assert isinstance(system, LaVie)
     loading = time.perf_counter() - start
     rows = [Row("load the miniature", loading, "")]
     for count in range(1, len(system.stages) + 1):
@@ -125,7 +127,7 @@ def training() -> list[Row]:
             optimizer: torch.optim.Optimizer = optimizer,
             generator: torch.Generator = generator,
         ) -> None:
-            stage.loss(batch, generator).value.backward()
+            torch.autograd.backward(stage.loss(batch, generator).value)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -133,7 +135,7 @@ def training() -> list[Row]:
         unit = f"clips/s (16 frames + {images} stills each)" if temporal else "stills/s"
         name = "train jointly" if temporal else "train on stills"
         rows.append(Row(f"{name}, batch {clips}", seconds, f"{clips / seconds:.1f} {unit}"))
-        made = median_seconds(lambda clips=clips, images=images: batch_of_pixels(clips, images))
+        made = median_seconds(partial(batch_of_pixels, clips, images))
         share = f"{made / (made + seconds):.0%} of the time, were no clip seen twice"
         rows.append(Row("render what that step saw", made, share))
     return rows

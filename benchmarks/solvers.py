@@ -26,6 +26,7 @@ from mutoscope.recipes.worth import single_scenes
 from mutoscope.systems import System, load
 from mutoscope.systems.lora import base_hash
 from mutoscope.types import Latents
+from mutoscope.video.atomic import whole
 from mutoscope.world.grammar import caption
 from mutoscope.world.scene import Scene
 
@@ -104,8 +105,8 @@ def main(prompts: int, work: Path | None) -> None:
     found = [json.loads(line) for line in work.read_text().splitlines()] if work.is_file() else []
     for scene in single_scenes(prompts, "video", first=FIRST_SCENE)[len(found) :]:
         found.append(measured(system, scene))
-        with work.open("a") as file:
-            file.write(json.dumps(found[-1]) + "\n")
+        with whole(work) as draft:
+            draft.write_text("".join(json.dumps(row) + "\n" for row in found))
         print(f"{len(found)} of {prompts}", flush=True)
     text = report(found[:prompts], weights)
     print(text)

@@ -69,7 +69,7 @@ class TextGuidance:
         early_until: The least noisy time of these, in [0, 1000).
 
     Raises:
-        RequestError: `scale` or `early` is negative or not a number.
+        RequestError: `scale` or `early` is negative or not a number, or `early_until` no time.
     """
 
     scale: float
@@ -81,6 +81,11 @@ class TextGuidance:
             raise RequestError(
                 f"guidance cannot lead {self.early} times as far at first: that is a number from 0 "
                 "up, and 1 is as far as later. Use e.g. 2."
+            )
+        if not 0 <= self.early_until < 1000:
+            raise RequestError(
+                f"guidance cannot lead further from time {self.early_until} on: times are in "
+                "[0, 1000), 1000 is noise. Use e.g. 900."
             )
         if not (math.isfinite(self.scale) and self.scale >= 0):
             raise RequestError(

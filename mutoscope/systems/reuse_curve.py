@@ -4,11 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.errors import ModelError, RequestError
 
 CURVE = "reuse.json"
 """The file in a model's folder."""
-HOW_TO_MEASURE = "measure it: python -m benchmarks.reuse --model FOLDER."
+HOW_TO_MEASURE = "measure it: python -m benchmarks.reuse --model, and its folder."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,7 @@ class Curve:
         weights: Hash of the weights; see `mutoscope.systems.lora.base_hash`.
         steps: Sampling steps.
         guidance: Guidance scale.
+        early_guidance, early_until: As of `TextGuidance`.
         prompts: How many they were measured on.
         date: When, as YYYY-MM-DD.
         points: In any order.
@@ -49,6 +51,8 @@ class Curve:
     weights: str
     steps: int
     guidance: float
+    early_guidance: float
+    early_until: float
     prompts: int
     date: str
     points: tuple[Point, ...]
@@ -64,7 +68,7 @@ class Curve:
         within = [p for p in self.points if p.loss_high <= most and p.time < 1]
         return min(within, key=lambda point: point.time, default=None)
 
-    def check(self, weights: str, steps: int, guidance: float) -> None:
+    def check(self, weights: str, steps: int, guidance: TextGuidance) -> None:
         """Refuses what it was not measured for: of other weights a loss is not known.
 
         Args:
@@ -81,10 +85,11 @@ class Curve:
                 f"({self.weights}; these are {weights}). Use the model in fp32 and as it was, "
                 f"or {HOW_TO_MEASURE}"
             )
-        if (steps, guidance) != (self.steps, self.guidance):
+        measured = TextGuidance(self.guidance, self.early_guidance, self.early_until)
+        if (steps, guidance) != (self.steps, measured):
             raise RequestError(
-                f"quality lost by reuse is not known for {steps} steps and guidance {guidance:g}: "
-                f"it was measured for {self.steps} and {self.guidance:g}. Use these."
+                f"quality lost by reuse is not known for {steps} steps and {_said(guidance)}: it "
+                f"was measured for {self.steps} and {_said(measured)}. Use these."
             )
 
 
@@ -141,3 +146,8 @@ def read_loss(text: str) -> float:
             "values, 0 for frames that are exact. Use e.g. 2%."
         )
     return percent / 100
+
+
+def _said(guidance: TextGuidance) -> str:
+    early = f", {guidance.early:g} times that from time {guidance.early_until:g} on"
+    return f"guidance {guidance.scale:g}{early if guidance.early != 1 else ''}"

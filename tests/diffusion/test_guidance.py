@@ -58,3 +58,9 @@ def test_guidance_may_lead_further_at_first(time: float, combined: float) -> Non
 def test_guidance_that_leads_nowhere_at_first_is_refused(early: float) -> None:
     with pytest.raises(RequestError, match="at first"):
         TextGuidance(3.0, early=early)
+
+
+@pytest.mark.parametrize("until", [-1.0, 1000.0, float("nan")])
+def test_guidance_that_leads_further_from_no_time_is_refused(until: float) -> None:
+    with pytest.raises(RequestError, match=r"times are in \[0, 1000\)"):
+        TextGuidance(3.0, early=2.0, early_until=until)

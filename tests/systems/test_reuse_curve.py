@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.errors import ModelError, RequestError
 from mutoscope.systems.reuse_curve import Curve, Point, curve_text, read_curve, read_loss
 
@@ -23,7 +24,16 @@ def curve(**changes: object) -> Curve:
         )
 
     points = (point(2, 2, 0.01, 0.8), point(2, 1, 0.02, 0.9), point(3, 1, 0.03, 0.5))
-    made = Curve(weights="w", steps=3, guidance=2.0, prompts=8, date="2026-01-02", points=points)
+    made = Curve(
+        weights="w",
+        steps=3,
+        guidance=2.0,
+        early_guidance=1.0,
+        early_until=900.0,
+        prompts=8,
+        date="2026-01-02",
+        points=points,
+    )
     return replace(made, **changes)
 
 
@@ -50,12 +60,17 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_it_holds_for_what_it_was_measured_for_alone() -> None:
-    curve().check("w", 3, 2.0)
+    curve().check("w", 3, TextGuidance(2.0))
     with pytest.raises(RequestError, match=r"for others \(w; these are v\)"):
-        curve().check("v", 3, 2.0)
-    for steps, guidance in ((4, 2.0), (3, 7.5)):
-        with pytest.raises(RequestError, match=r"measured for 3 and 2\. Use these"):
+        curve().check("v", 3, TextGuidance(2.0))
+    others = (4, TextGuidance(2.0)), (3, TextGuidance(7.5)), (3, TextGuidance(2.0, early=2.0))
+    for steps, guidance in others:
+        with pytest.raises(RequestError, match=r"measured for 3 and guidance 2\. Use these"):
             curve().check("w", steps, guidance)
+    further = curve(early_guidance=2.0, early_until=850.0)
+    further.check("w", 3, TextGuidance(2.0, early=2.0, early_until=850.0))
+    with pytest.raises(RequestError, match=r"guidance 2, 2 times that from time 850 on\. Use"):
+        further.check("w", 3, TextGuidance(2.0, early=2.0))
 
 
 def test_a_model_without_one_says_how_to_measure_it(tmp_path: Path) -> None:
