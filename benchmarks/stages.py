@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from mutoscope.cli.making import give_back_memory, precisions
+from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import train_tokenizer
 from mutoscope.errors import MutoscopeError, RequestError
 from mutoscope.systems import load
@@ -32,6 +33,7 @@ from mutoscope.systems.load import outline
 from mutoscope.systems.plan import Plan, matrix_rate, plan, read_memory, seconds, task_of
 from mutoscope.types import Latents, Size
 
+_CELLS = 8  # height and width of the smallest latents that all networks can halve
 PROMPT = "a red star drifts left over the sea at night"
 # What each stage works with, besides the small autoencoder and text encoder.
 NEEDED = {
@@ -167,10 +169,27 @@ def timed(asked: argparse.Namespace) -> tuple[Plan, Clock]:
         loaded = load(asked.model, device=asked.device, dtype=made.dtype, offload=made.offload)
         assert isinstance(loaded, LaVie)
         system = _with_steps(loaded, asked.steps)
+    # What is loaded or compiled when it is first used is neither a step's time nor its memory.
+    cells = _CELLS * times * LatentCodec(system.vae).spatial_factor
+    _draw(system, stages, made, 1 + system.config.factor, Size(cells, cells), None)
     clock = Clock(asked.device)
+    _draw(system, stages, made, frames, size, clock)
+    clock.end_of_stage()
+    return made, clock
+
+
+def _draw(
+    system: LaVie,
+    stages: Sequence[str],
+    made: Plan,
+    num_frames: int,
+    size: Size,
+    clock: Clock | None,
+) -> None:
+    """Draws a video into a file, as the command line does."""
     video = system(
         PROMPT,
-        num_frames=frames,
+        num_frames=num_frames,
         size=size,
         stages=stages,
         cuts=made.cuts,
@@ -179,8 +198,6 @@ def timed(asked: argparse.Namespace) -> tuple[Plan, Clock]:
     )
     with TemporaryDirectory() as folder:
         video.save(Path(folder) / "video.mp4")
-    clock.end_of_stage()
-    return made, clock
 
 
 def _outlined(asked: argparse.Namespace) -> LaVie:

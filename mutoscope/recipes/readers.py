@@ -108,16 +108,19 @@ class TextTask:
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
         oracle = load_reader(parents["oracle"], device)
-        head = Contrast(self.width, oracle.features, 128)
         if "text" in parents:
             start = load_text(parents["text"], device)
             tokenizer, model = start.tokenizer, start.model.train().requires_grad_(True)
             model.set_attn_implementation(ATTENTION)
-            head.load_state_dict(load_file(parents["text"] / "contrast.safetensors"))
         else:
             tokenizer = self.tokenizer()
             model = self._network(tokenizer).to(device)
         text = TextEncoder(model, tokenizer)
+        # After the encoder: first weights are drawn in the order in which modules are made, and
+        # the recorded losses are those of this order.
+        head = Contrast(self.width, oracle.features, 128)
+        if "text" in parents:
+            head.load_state_dict(load_file(parents["text"] / "contrast.safetensors"))
         first = self.seed * 10**9
         clips = self._alike(
             WorldSource(count=self.clips, kind="video", num_frames=8, fps=4.0, first_seed=first),
