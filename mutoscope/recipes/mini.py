@@ -344,7 +344,7 @@ def super_resolution() -> Recipe:
     return Recipe(
         name="super_resolution",
         task=SuperResolutionTask(
-            num_frames=8, most_known=3, clips=1_000, batch_size=4, trained="temporal", seed=9
+            num_frames=8, most_known=3, clips=640, batch_size=4, trained="temporal", seed=9
         ),
         parents=(autoencoder(), autoencoder4(), words(), upscaler()),
         steps=10_000,
