@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mutoscope.data.cache import ChosenClips, LatentCache
 from mutoscope.data.sources import Frames
+from mutoscope.errors import RequestError
 from mutoscope.types import Batch
 from mutoscope.video.frames import to_floats
 from mutoscope.world import factors as world
@@ -321,41 +322,56 @@ class RenderedBatches:
 
 @dataclass(frozen=True, kw_only=True)
 class CropBatches:
-    """Pieces of freshly rendered stills, each around an object, where the detail is.
+    """Pieces of freshly rendered stills around objects, where the detail is.
+
+    Rendering a large still takes longer than a step on pieces of it, so one may give several.
 
     Attributes:
-        batch_size: Pieces a batch, each of another scene.
+        batch_size: Pieces a batch.
         height, width: Of a piece, in pixels of the frame.
         frame: Height of the frame; it is 1.6 times as wide.
+        each: Pieces of each still; the first lies around an object, the others anywhere.
         seed: Start of the range of scene seeds.
+
+    Raises:
+        RequestError: A batch does not hold all pieces of its stills.
     """
 
     batch_size: int
     height: int
     width: int
     frame: int = 80
+    each: int = 1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.batch_size % self.each:
+            raise RequestError(
+                f"a batch of {self.batch_size} cannot hold {self.each} pieces of every still. Use "
+                f"a multiple of {self.each}."
+            )
+
     def __call__(self, number: int) -> Batch:
-        first = self.seed + number * self.batch_size
-        pieces = [self.piece(seed) for seed in range(first, first + self.batch_size)]
+        stills = self.batch_size // self.each
+        first = self.seed + number * stills
+        pieces = [piece for seed in range(first, first + stills) for piece in self.pieces(seed)]
         return Batch(video=torch.stack([to_floats(piece) for piece in pieces]))
 
-    def piece(self, seed: int) -> Frames:
-        """One piece of a seed's still (1 H W 3); an object's centre lies in its middle part."""
+    def pieces(self, seed: int) -> list[Frames]:
+        """The pieces of a seed's still (1 H W 3); in the middle part of the first lies an object's
+        centre."""
         scene = draw_scene(seed, split="train", kind="image")
         draw = np.random.default_rng([self.seed, seed])
         thing = scene.things[draw.integers(len(scene.things))]
+        across = round(world.ASPECT * self.frame)
         top = self.frame * thing.y - self.height * draw.uniform(1 / 6, 5 / 6)
         left = self.frame * thing.x - self.width * draw.uniform(1 / 6, 5 / 6)
-        across = round(world.ASPECT * self.frame)
-        crop = (
-            int(np.clip(top, 0, self.frame - self.height)),
-            int(np.clip(left, 0, across - self.width)),
-            self.height,
-            self.width,
-        )
-        return render(scene, num_frames=1, height=self.frame, width=across, crop=crop)
+        lowest, farthest = self.frame - self.height, across - self.width
+        corners = [(int(np.clip(top, 0, lowest)), int(np.clip(left, 0, farthest)))]
+        for _ in range(self.each - 1):
+            corners.append((int(draw.integers(lowest + 1)), int(draw.integers(farthest + 1))))
+        still = render(scene, num_frames=1, height=self.frame, width=across)
+        return [still[:, y : y + self.height, x : x + self.width] for y, x in corners]
 
 
 def with_image_only_concepts(scene: Scene, draw: np.random.Generator, *, share: float) -> Scene:

@@ -60,6 +60,7 @@ class AutoencoderTask:
         batch_size: Pieces a batch: many small steps learn sooner than few large.
         frame: Height of the frames in pixels; they are 1.6 times as wide.
         piece: Height and width of the pieces, in pixels.
+        each: Pieces of each frame.
         attention: Whether all places of a frame attend to each other between encoder and decoder.
         seed: Of the range of scenes.
         samples: Test stills of an evaluation.
@@ -74,6 +75,7 @@ class AutoencoderTask:
     batch_size: int = 8
     frame: int = field(default=80, metadata=WITHOUT_SAYING)
     piece: tuple[int, int] = field(default=(40, 64), metadata=WITHOUT_SAYING)
+    each: int = field(default=1, metadata=WITHOUT_SAYING)
     attention: bool = field(default=True, metadata=WITHOUT_SAYING)
     seed: int = 1
     samples: int = field(default=64, compare=False)
@@ -111,6 +113,7 @@ class AutoencoderTask:
             height=self.piece[0],
             width=self.piece[1],
             frame=self.frame,
+            each=self.each,
             seed=self.seed * 10**9,
         )
         return Run(
