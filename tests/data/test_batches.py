@@ -9,6 +9,7 @@ import torch
 
 from mutoscope.data.batches import (
     AlikeBatches,
+    CropBatches,
     JointBatches,
     LatentBatches,
     PieceBatches,
@@ -21,6 +22,7 @@ from mutoscope.data.batches import (
 from mutoscope.data.cache import PART, LatentCache
 from mutoscope.data.sources import WorldSource
 from mutoscope.encoding.codec import LatentCodec
+from mutoscope.errors import RequestError
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Batch
 from mutoscope.video.frames import to_floats
@@ -283,3 +285,38 @@ def test_sparse_batches_leave_frames_out_and_say_so(caches: list[LatentCache]) -
         assert batch.image_captions == full.image_captions
         assert batch.captions == full.captions
     assert firsts == {0, 1}
+
+
+def test_pieces_of_a_still_are_cut_from_it_the_first_around_a_thing() -> None:
+    batches = CropBatches(batch_size=8, height=24, width=32, each=4, seed=5 * 10**9)
+    (seed, other), video = (5 * 10**9 + 6, 5 * 10**9 + 7), batches(3).video
+    assert video is not None
+    assert video.shape == (8, 3, 1, 24, 32)
+    for start, number in ((0, seed), (4, other)):
+        scene = draw_scene(number, split="train", kind="image")
+        still = to_floats(render(scene, num_frames=1))
+        places = [places_of(piece[:, 0], still[:, 0]) for piece in video[start : start + 4]]
+        assert all(places)
+        middles = [
+            (80 * thing.y - top, 80 * thing.x - left)
+            for top, left in places[0]
+            for thing in scene.things
+        ]
+        # Where the piece would leave the frame it is moved in, and the thing to its side.
+        assert any(-1 <= y <= 24 and -1 <= x <= 32 for y, x in middles)
+        assert len({min(found) for found in places}) > 1
+
+
+def places_of(piece: torch.Tensor, still: torch.Tensor) -> list[tuple[int, int]]:
+    """Where a piece (3 h w) can have been cut from a still (3 H W)."""
+    height, width = piece.shape[1:]
+    rows, columns = still.shape[1] - height + 1, still.shape[2] - width + 1
+    corners = (still[:, :rows, :columns] == piece[:, :1, :1]).all(dim=0).nonzero().tolist()
+    return [
+        (y, x) for y, x in corners if torch.equal(still[:, y : y + height, x : x + width], piece)
+    ]
+
+
+def test_a_batch_holds_whole_stills() -> None:
+    with pytest.raises(RequestError, match=r"a batch of 6 cannot hold 4 pieces of every still"):
+        CropBatches(batch_size=6, height=24, width=32, each=4)
