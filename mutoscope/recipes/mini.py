@@ -315,7 +315,7 @@ def autoencoder4() -> Recipe:
             samples=16,
         ),
         steps=8_000,
-        optimizer=AdamW(lr=2e-3),
+        optimizer=Muon(lr=2e-3),
         schedule=Schedule(warmup=100, decay=0.4, shape="cosine"),
         ema=0.998,
         evaluate_every=2_000,
