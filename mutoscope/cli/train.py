@@ -1,4 +1,4 @@
-"""`mutoscope train`: runs a recipe, or goes on with one that was stopped."""
+"""`mutoscope train`: runs recipes, or goes on with what was stopped."""
 
 import pkgutil
 from importlib import import_module
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[str, Argument(help="MODULE:FUNCTION, e.g. mini:final.")],
+    recipes: Annotated[list[str], Argument(help="MODULE:FUNCTION, e.g. mini:final.")],
     out: Annotated[Path, Option(help="Folder of the run; one that holds a run is resumed.")],
     data: Annotated[Path | None, Option(help="Your videos, NAME.mp4 beside NAME.txt.")] = None,
     device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
-    minutes: Annotated[float | None, Option(help="Stop the recipe by the clock.")] = None,
-    dry_run: Annotated[bool, Option("--dry-run", help="Print the recipe and stop.")] = False,
+    minutes: Annotated[float | None, Option(help="Stop each recipe by the clock.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print the recipes and stop.")] = False,
 ) -> None:
-    """Train a recipe and its parents; the same command again goes on where it was stopped."""
-    found = find_recipe(recipe)
+    """Train recipes and their parents; the same command again goes on where it was stopped."""
+    found = [find_recipe(recipe) for recipe in recipes]
     if dry_run:
-        print(found)
+        print(*found, sep="\n")
         return
     from mutoscope.training.trainer import train as run
 
-    print(run(found, out, data=data, device=device, minutes=minutes))
+    for recipe in found:
+        print(run(recipe, out, data=data, device=device, minutes=minutes))
 
 
 def find_recipe(name: str) -> "Recipe":

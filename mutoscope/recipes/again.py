@@ -66,7 +66,7 @@ def lacking(recipe: Recipe, runs: Path) -> list[str]:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    for link in mini.final().chain():
+    for link in mini.cascade():
         if missing := lacking(link, folder):
             print(f"{link.name}: not tried, {folder} lacks {', '.join(missing)}", flush=True)
             continue

@@ -1,8 +1,8 @@
-"""The shipped miniatures: the chain from nothing to LaVie's base model at a quarter of its size.
+"""The shipped miniatures: the chain from nothing to LaVie's whole cascade at a quarter of its size.
 
-Command: `mutoscope train mini:final --out runs/mini`; for smooth video, `mini:interpolation`. Each
-run of the chain has its own folder there; a chain that was stopped goes on when the same command
-is given again.
+Command: `mutoscope train mini:interpolation mini:super_resolution --out runs/mini`, or any run of
+the chain alone, with what it builds on. Each run has its own folder there; a chain that was stopped
+goes on when the same command is given again.
 """
 
 from mutoscope.recipes.first_frame import first_frame as first_frame_of
@@ -357,3 +357,9 @@ def super_resolution() -> Recipe:
         evaluate_every=1_000,
         save_every=250,
     )
+
+
+def cascade() -> tuple[Recipe, ...]:
+    """Every run of the whole cascade, parents first, each once."""
+    links = (*interpolation().chain(), *super_resolution().chain())
+    return tuple({link.name: link for link in links}.values())

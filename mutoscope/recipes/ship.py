@@ -103,8 +103,7 @@ def ship(runs: Path, target: Path) -> None:
     for place, (run, source) in last.items():
         if not _holds(target / place, runs / run / "model", source):
             _copy(runs / run / "model", source, target / place)
-    links = (*mini.interpolation().chain(), *mini.super_resolution().chain())
-    for run in dict.fromkeys(link.name for link in links):
+    for run in (link.name for link in mini.cascade()):
         record, kept = runs / run / "model" / "provenance.json", target / "provenance"
         if record.is_file() and not _same_run(record, kept / f"{run}.json"):
             kept.mkdir(exist_ok=True)

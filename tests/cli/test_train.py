@@ -1,0 +1,48 @@
+"""`mutoscope train`: recipes are found by name, shown, and run one after the other."""
+
+from pathlib import Path
+
+import pytest
+
+from mutoscope.recipes import mini
+from mutoscope.training.recipe import Recipe
+from tests.cli.test_generate import Run
+
+
+def test_a_dry_run_shows_every_recipe_and_makes_nothing(run: Run, tmp_path: Path) -> None:
+    names = ["mini:autoencoder", "mini:autoencoder4"]
+    result = run("train", *names, "--out", tmp_path / "runs", "--dry-run")
+    assert result.code == 0
+    assert result.out == f"{mini.autoencoder()}\n{mini.autoencoder4()}\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_recipes_are_trained_in_the_order_given(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[str, float | None]] = []
+
+    def train(recipe: Recipe, out: Path, *, minutes: float | None, **_: object) -> Path:
+        trained.append((recipe.name, minutes))
+        return out / recipe.name
+
+    monkeypatch.setattr("mutoscope.training.trainer.train", train)
+    names = ["mini:oracle", "mini:autoencoder"]
+    result = run("train", *names, "--out", tmp_path, "--minutes", 3)
+    assert trained == [("oracle", 3.0), ("autoencoder", 3.0)]
+    assert result.out.splitlines() == [str(tmp_path / "oracle"), str(tmp_path / "autoencoder")]
+
+
+def test_one_unknown_recipe_stops_all_before_any_work(run: Run, tmp_path: Path) -> None:
+    result = run("train", "mini:autoencoder", "mini:nope", "--out", tmp_path / "runs")
+    assert result.code == 1
+    assert "'mini:nope' names no recipe" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_cascade_is_every_run_once_parents_first() -> None:
+    names = [link.name for link in mini.cascade()]
+    assert len(names) == len(set(names))
+    assert {"interpolation", "final", "image", "upscaler", "super_resolution"} <= set(names)
+    for link in mini.cascade():
+        assert all(names.index(p.name) < names.index(link.name) for p in link.parents)
