@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.detail import DetailCodec
 from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
 from mutoscope.types import Latents, Video
@@ -21,11 +22,15 @@ class Pairs:
     Args:
         large: The autoencoder of the large video; its factor is the enlargement.
         small: The autoencoder of the base model.
+        detail: Scale of the latents of what the small video lacks; see `DetailCodec`.
     """
 
-    def __init__(self, large: LatentCodec, small: LatentCodec) -> None:
+    def __init__(
+        self, large: LatentCodec, small: LatentCodec, *, detail: float | None = None
+    ) -> None:
         self.large = large
         self.small = small
+        self.details = DetailCodec(large, detail)
 
     def encode(self, video: Video) -> Latents:
         """Latents of the large video and, as three more channels, pixels of the small one.
@@ -40,12 +45,12 @@ class Pairs:
                 f"a video of {video.shape[-2]}x{video.shape[-1]} pixels makes no pair: both sides "
                 f"are multiples of {step}. Use such a size."
             )
-        seen = self.small.decode(self.small.encode(low)).clamp(-1, 1)
-        return torch.cat([self.large.encode(video), seen.to(self.large.vae.device)], dim=1)
+        seen = self.small.decode(self.small.encode(low)).clamp(-1, 1).to(self.large.vae.device)
+        return torch.cat([self.details.encode(video, seen), seen], dim=1)
 
     def hash(self) -> str:
         """Identity of both autoencoders."""
-        return weights_hash({}, self.large.hash(), " ", self.small.hash())
+        return weights_hash({}, self.details.hash(), " ", self.small.hash())
 
 
 def unpaired(

@@ -40,6 +40,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.detail import bicubic
 from mutoscope.encoding.pairs import shrunk
 from mutoscope.errors import MutoscopeError, RequestError
 from mutoscope.evaluation.figures import add_mean, column
@@ -47,7 +48,7 @@ from mutoscope.evaluation.kept import Row, folder_of, kept
 from mutoscope.evaluation.protocol import Prompt, prompts
 from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.between import psnr
-from mutoscope.metrics.enlarged import bicubic, edges, flicker
+from mutoscope.metrics.enlarged import edges, flicker
 from mutoscope.metrics.interval import Interval
 from mutoscope.metrics.sharpness import sharpness
 from mutoscope.nn.temporal import StartsAsIdentity

@@ -14,13 +14,6 @@ _REACH = 2
 _SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
 
 
-def bicubic(video: Float[Tensor, "B C F h w"], factor: int) -> Video:
-    """A video enlarged by bicubic interpolation, frame by frame, in [-1, 1]."""
-    frames = rearrange(video, "b c f h w -> (b f) c h w")
-    large = functional.interpolate(frames, scale_factor=factor, mode="bicubic").clamp(-1, 1)
-    return rearrange(large, "(b f) c h w -> b c f h w", b=video.shape[0])
-
-
 def edges(truth: Video) -> Bool[Tensor, "B F H W"]:
     """Pixels within two of one where the grey of the true frame changes by `EDGE` a pixel or more.
 

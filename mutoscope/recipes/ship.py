@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mutoscope.errors import RequestError
 from mutoscope.recipes import mini
+from mutoscope.recipes.super_resolution import DETAIL
 from mutoscope.systems.lavie import LaVie
 from mutoscope.training.provenance import read_provenance, write_provenance
 from mutoscope.training.recipe import Recipe
@@ -86,6 +87,7 @@ LATER: dict[str, dict[str, object]] = {
         "upscale_steps": 8,
         "upscale_guidance_scale": 1.0,
         "upscale_num_frames": 8,
+        "upscale_detail": DETAIL,
         "noise_level": 20,
     },
 }

@@ -19,6 +19,7 @@ from mutoscope.diffusion.tiles import Tiles
 from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.condition import Condition
+from mutoscope.encoding.detail import DetailCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.video_unet import VideoUNet
@@ -83,6 +84,8 @@ class LaVie(System):
         upscale_num_frames: Frames per clip in its training.
         noise_level: Noise on the small video that suits the upscaler; see `SuperResolution`.
         most_noise: The highest level that it was trained with; None for all that it tells apart.
+        upscale_detail: Scale of the latents of what the small video lacks, where the upscaler draws
+            only that; None where it draws all, as LaVie's does. See `DetailCodec`.
         upscale_overlap: Finished frames in which its windows begin; 0 if it never learned that.
         negative_prompts: Stage -> what it leads away from where nothing else is asked for; where a
             stage is not named, from the empty prompt.
@@ -149,6 +152,7 @@ class LaVie(System):
         upscale_num_frames: int = 8,
         noise_level: int = 50,
         most_noise: int | None = None,
+        upscale_detail: float | None = None,
         upscale_overlap: int = 2,
         negative_prompts: Mapping[str, str] = _NONE,
         suffixes: Mapping[str, str] = _NONE,
@@ -189,6 +193,7 @@ class LaVie(System):
             upscale_num_frames=upscale_num_frames,
             noise_level=noise_level,
             most_noise=most_noise,
+            upscale_detail=upscale_detail,
             upscale_overlap=upscale_overlap,
             negative_prompts=dict(negative_prompts),
             suffixes=dict(suffixes),
@@ -541,11 +546,15 @@ class LaVie(System):
     ) -> Iterator[Piece]:
         """Large frames of small ones, of which there are so many of such height and width."""
         codec, cut = LatentCodec(self.upscaler_vae), cuts.stages[UPSCALE]
+        details = DetailCodec(codec, self.config.upscale_detail)
         stage = self._upscaling()
         _, height, width = shape
+        told_last: list[Video] = []
 
         def low(part: slice) -> Video:
-            return torch.stack([to_floats(clip) for clip in small(part)]).to(self.upscaler.device)
+            clips = [to_floats(clip) for clip in small(part)]
+            told_last[:] = [torch.stack(clips).to(self.upscaler.device)]
+            return told_last[0]
 
         with torch.inference_mode():
             told = self._described(stage, UPSCALE, prompts, negative_prompt)
@@ -563,13 +572,22 @@ class LaVie(System):
                 apart=cut.apart,
                 on_step=on_step,
             )
-            parts = (each for window in windows for each in window.split(cuts.large.frames, 2))
+            # A window's new frames are the last of those it was told.
+            parts = (
+                pair
+                for window in windows
+                for pair in zip(
+                    window.split(cuts.large.frames, 2),
+                    told_last[0][:, :, -window.shape[2] :].split(cuts.large.frames, 2),
+                    strict=True,
+                )
+            )
             while True:
                 # Whoever takes the pieces is not to find himself in inference mode.
                 with torch.inference_mode():
                     if (part := next(parts, None)) is None:
                         return
-                    piece = to_bytes(codec.decode(part, tile=cuts.large.tile))
+                    piece = to_bytes(details.decode(*part, tile=cuts.large.tile))
                 yield piece
 
     def _upscaling(self) -> SuperResolution:

@@ -13,6 +13,7 @@ from torch import nn
 from mutoscope.diffusion.tiles import Tiles, spans
 from mutoscope.diffusion.windows import windows
 from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.detail import DetailCodec
 from mutoscope.errors import RequestError
 from mutoscope.nn.attention import ReadText
 from mutoscope.stages.interpolation import num_frames as frames_of
@@ -353,7 +354,8 @@ class _Works:
     def _cost_of_decoding(self, name: str, vae: nn.Module, cut: Decoding) -> tuple[int, int]:
         height, width = self._grid(name)
         at_once = min(cut.frames, self.task.num_frames)
-        cost = _decoding_cost(vae, at_once, height, width, cut.tile, self.dtype)
+        detail = self.system.config.upscale_detail if name == ENLARGED else None
+        cost = _decoding_cost(vae, at_once, height, width, cut.tile, self.dtype, detail)
         held = self._held_while_writing()
         if UPSCALE in self.task.stages:
             upscaler = self.modules["upscaler"]
@@ -510,13 +512,21 @@ def _read(network: nn.Module, text: torch.Tensor) -> ReadText:
 
 @lru_cache
 def _decoding_cost(
-    vae: nn.Module, frames: int, height: int, width: int, tile: int | None, dtype: torch.dtype
+    vae: nn.Module,
+    frames: int,
+    height: int,
+    width: int,
+    tile: int | None,
+    dtype: torch.dtype,
+    detail: float | None,
 ) -> Cost:
     codec = LatentCodec(vae)
 
     def call() -> None:
-        shape = 1, codec.channels, frames, height, width
-        codec.decode(torch.empty(shape, dtype=dtype, device="meta"), tile=tile)
+        shape = frames, height, width
+        latents = torch.empty(1, codec.channels, *shape, dtype=dtype, device="meta")
+        low = torch.empty(1, 3, *shape, device="meta")
+        DetailCodec(codec, detail).decode(latents, low, tile=tile)
 
     return cost_of(call)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mutoscope.metrics.enlarged import bicubic, edges, flicker
+from mutoscope.metrics.enlarged import edges, flicker
 
 
 def step(*, contrast: float) -> torch.Tensor:
@@ -43,9 +43,3 @@ def test_flicker_counts_still_pixels_only() -> None:
 def test_where_nothing_is_still_there_is_no_flicker() -> None:
     truth = torch.arange(3.0)[None, None, :, None, None].expand(1, 3, 3, 2, 2) / 10
     assert math.isnan(flicker(truth, truth).item())
-
-
-def test_bicubic_keeps_flat_frames_and_the_range() -> None:
-    flat = torch.full((1, 3, 2, 4, 4), 0.25)
-    torch.testing.assert_close(bicubic(flat, 4), torch.full((1, 3, 2, 16, 16), 0.25))
-    assert bicubic(step(contrast=1.5), 4).max() <= 1

@@ -1,0 +1,60 @@
+"""Detail: what a large video shows that the small one, made larger bicubically, does not."""
+
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.identity import weights_hash
+from mutoscope.types import Latents, Video
+
+
+def bicubic(video: Float[Tensor, "B C F h w"], factor: int) -> Video:
+    """A video enlarged by bicubic interpolation, frame by frame, in [-1, 1]."""
+    frames = rearrange(video, "b c f h w -> (b f) c h w")
+    large = functional.interpolate(frames, scale_factor=factor, mode="bicubic").clamp(-1, 1)
+    return rearrange(large, "(b f) c h w -> b c f h w", b=video.shape[0])
+
+
+class DetailCodec:
+    """Large videos to latents and back, where the small ones are known.
+
+    With a scale the latents are those of the large video less those of the small one enlarged
+    bicubically: a denoiser that draws these cannot err in what the small video tells anyway, and a
+    small one spends nothing on it. Without, they are the large video's own, as LaVie has them.
+
+    Args:
+        codec: The autoencoder of large videos; its factor is the enlargement.
+        scale: Standard deviation of the difference in training data, by which it is divided; None
+            for the large video's own latents.
+
+    Source: differences in place of pictures, Saharia et al., arXiv 2104.07636, §A; Yue et al.,
+    arXiv 2307.12348; neither in an autoencoder's latents.
+    """
+
+    def __init__(self, codec: LatentCodec, scale: float | None) -> None:
+        self.codec = codec
+        self.scale = scale
+
+    def encode(self, video: Video, low: Float[Tensor, "B C F h w"]) -> Latents:
+        """Latents of a large video, given the small one; both with pixels in [-1, 1]."""
+        latents = self.codec.encode(video)
+        return latents if self.scale is None else (latents - self._told(low)) / self.scale
+
+    def decode(
+        self, latents: Latents, low: Float[Tensor, "B C F h w"], *, tile: int | None = None
+    ) -> Video:
+        """Pixels of latents, given the small video; `tile` as in `LatentCodec.decode`."""
+        if self.scale is not None:
+            latents = self._told(low) + self.scale * latents
+        return self.codec.decode(latents, tile=tile)
+
+    def hash(self) -> str:
+        """Identity of what the latents mean."""
+        own = self.codec.hash()
+        return own if self.scale is None else weights_hash({}, own, " ", self.scale)
+
+    def _told(self, low: Tensor) -> Tensor:
+        enlarged: Tensor = bicubic(low, self.codec.spatial_factor)
+        return self.codec.encode(enlarged)
