@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from mutoscope.encoding.codec import LatentCodec
+from mutoscope.encoding.detail import bicubic
 from mutoscope.errors import RequestError
 from mutoscope.nn.attention import TextAttention
 from mutoscope.stages.text_stage import TextStage
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import load
 from mutoscope.types import Latents, Size
+from mutoscope.video.frames import to_bytes, to_floats
+from tests.conftest import build_tiny_system
 
 PROMPT = "a red star drifts left"
 TWO = ("base", "interpolate")
@@ -258,3 +262,34 @@ def test_the_text_is_read_once_in_each_window_and_no_bit_changes(
     monkeypatch.setattr(TextStage, "read_once", lambda self, condition: condition)
     assert np.array_equal(tiny_cascade(PROMPT, num_frames=20, cuts=cuts).frames, frames)
     assert len(reads) - often > often
+
+
+@pytest.mark.parametrize("window", [3, 5, 8])
+def test_detail_is_added_to_the_small_frame_it_belongs_to(window: int) -> None:
+    """Next to none of it leaves each frame as it was, only larger: no window is out of step."""
+    system = build_tiny_system(cascade=True)
+    system.register_to_config(upscale_detail=1e-6, upscale_num_frames=window)
+    small = np.random.default_rng(0).integers(0, 256, (11, 16, 24, 3), np.uint8)
+    output = system.upscale(small, "a red star drifts left", fps=8.0)
+    assert isinstance(output.frames, np.ndarray)
+    codec = LatentCodec(system.upscaler_vae)
+    with torch.inference_mode():
+        plain = codec.decode(codec.encode(bicubic(to_floats(small)[None], codec.spatial_factor)))
+    away = np.abs(output.frames[0].astype(int) - to_bytes(plain)[0].astype(int))
+    assert away.max() <= 1
+    system.register_to_config(upscale_detail=None)
+    other = system.upscale(small, "a red star drifts left", fps=8.0).frames
+    assert isinstance(other, np.ndarray)
+    assert np.abs(other[0].astype(int) - to_bytes(plain)[0].astype(int)).max() > 50
+
+
+def test_detail_is_added_in_a_whole_cascade_too() -> None:
+    system = build_tiny_system(cascade=True)
+    system.register_to_config(upscale_detail=1e-6)
+    asked = {"prompt": "a red star drifts left", "seeds": [3]}
+    whole = system(**asked).frames[0]
+    small = system(**asked, stages=("base", "interpolate")).frames[0]
+    codec = LatentCodec(system.upscaler_vae)
+    with torch.inference_mode():
+        plain = codec.decode(codec.encode(bicubic(to_floats(small)[None], codec.spatial_factor)))
+    assert np.abs(whole.astype(int) - to_bytes(plain)[0].astype(int)).max() <= 1
