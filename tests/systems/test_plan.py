@@ -46,13 +46,17 @@ def line(made: Plan, name: str) -> Line:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("num_frames", "size"), [(13, Size(32, 48)), (20, Size(64, 96))])
+@pytest.mark.parametrize(
+    ("num_frames", "size", "detail"), [(13, Size(32, 48), 0.4), (20, Size(64, 96), None)]
+)
 def test_operations_are_those_that_pytorch_counts(
-    cascade_folder: Path, num_frames: int, size: Size
+    cascade_folder: Path, num_frames: int, size: Size, detail: float | None
 ) -> None:
     planned = outline(cascade_folder)
+    planned.register_to_config(upscale_detail=detail)
     made = plan(planned, task(planned, num_frames=num_frames, size=size), dtypes=FP32)
     system = load(cascade_folder)
+    system.register_to_config(upscale_detail=detail)
     prompt = SENTENCE
     while len(system.tokenizer(f"{prompt} a")["input_ids"]) <= 32:
         prompt += " a"
