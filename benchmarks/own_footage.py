@@ -206,7 +206,7 @@ def main(folder: Path, out: Path, steps: int) -> None:
         enlarged = EnlargedSamples(
             LAW,
             text,
-            Pairs(load_codec(models["autoencoder4"], "cpu"), codec),
+            Pairs(load_codec(models["autoencoder4"], "cpu"), detail=larger.detail),
             [(frames, captions[0]) for frames, captions in clips],
         )
         result = learn(

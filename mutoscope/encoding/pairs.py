@@ -8,49 +8,32 @@ from torch.nn import functional
 
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.detail import DetailCodec
-from mutoscope.encoding.identity import weights_hash
-from mutoscope.errors import RequestError
 from mutoscope.types import Latents, Video
 
 
 class Pairs:
     """Encodes large videos as what super-resolution is trained on.
 
-    The small video is the large one made smaller and sent through the autoencoder of the base
-    model: in a cascade the pixels to enlarge come out of that autoencoder, with its errors.
+    The small video is the large one made smaller; what a cascade's earlier stages get wrong in
+    theirs, noise on it stands for in training (see `SuperResolution`).
 
     Args:
         large: The autoencoder of the large video; its factor is the enlargement.
-        small: The autoencoder of the base model.
         detail: Scale of the latents of what the small video lacks; see `DetailCodec`.
     """
 
-    def __init__(
-        self, large: LatentCodec, small: LatentCodec, *, detail: float | None = None
-    ) -> None:
+    def __init__(self, large: LatentCodec, *, detail: float | None = None) -> None:
         self.large = large
-        self.small = small
         self.details = DetailCodec(large, detail)
 
     def encode(self, video: Video) -> Latents:
-        """Latents of the large video and, as three more channels, pixels of the small one.
-
-        Raises:
-            RequestError: The small video would not fit the base model's autoencoder.
-        """
-        low = shrunk(video, self.large.spatial_factor)
-        if any(side % self.small.spatial_factor for side in low.shape[-2:]):
-            step = self.large.spatial_factor * self.small.spatial_factor
-            raise RequestError(
-                f"a video of {video.shape[-2]}x{video.shape[-1]} pixels makes no pair: both sides "
-                f"are multiples of {step}. Use such a size."
-            )
-        seen = self.small.decode(self.small.encode(low)).clamp(-1, 1).to(self.large.vae.device)
-        return torch.cat([self.details.encode(video, seen), seen], dim=1)
+        """Latents of the large video and, as three more channels, pixels of the small one."""
+        low = shrunk(video.to(self.large.vae.device), self.large.spatial_factor)
+        return torch.cat([self.details.encode(video, low), low], dim=1)
 
     def hash(self) -> str:
-        """Identity of both autoencoders."""
-        return weights_hash({}, self.details.hash(), " ", self.small.hash())
+        """Identity of the autoencoder, and of what the latents mean."""
+        return self.details.hash()
 
 
 def unpaired(

@@ -328,7 +328,7 @@ def upscaler() -> Recipe:
     return Recipe(
         name="upscaler",
         task=SuperResolutionTask(),
-        parents=(autoencoder(), autoencoder4(), words()),
+        parents=(autoencoder4(), words()),
         steps=20_000,
         optimizer=Muon(lr=1e-3),
         schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),
@@ -347,7 +347,7 @@ def super_resolution() -> Recipe:
         task=SuperResolutionTask(
             num_frames=8, most_known=3, clips=640, batch_size=4, trained="temporal", seed=9
         ),
-        parents=(autoencoder(), autoencoder4(), words(), upscaler()),
+        parents=(autoencoder4(), words(), upscaler()),
         steps=10_000,
         optimizer=Muon(lr=1e-3),
         schedule=Schedule(warmup=100, decay=0.5, shape="cosine"),

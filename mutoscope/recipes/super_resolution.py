@@ -39,7 +39,7 @@ LARGE = Size(320, 512)
 FPS = 32.0
 STEPS = 8
 NOISE_LEVEL = 20
-DETAIL = 0.38
+DETAIL = 0.22
 """Standard deviation of the detail of 64 training stills."""
 
 
@@ -102,11 +102,7 @@ class SuperResolutionTask:
     def prepare(
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
-        pairs = Pairs(
-            load_codec(parents["autoencoder4"], device),
-            load_codec(parents["autoencoder"], device),
-            detail=self.detail,
-        )
+        pairs = Pairs(load_codec(parents["autoencoder4"], device), detail=self.detail)
         text = load_text(text_of(parents), device)
         network = self.network(
             channels=pairs.large.channels, text_width=text.model.config.hidden_size
@@ -214,7 +210,7 @@ class EnlargedSamples:
     Attributes:
         process: The noise law.
         text: The text encoder.
-        pairs: Both autoencoders.
+        pairs: Makes small videos and latents of large ones.
         examples: Large videos, uint8 F H W 3, and captions; number i is drawn from seed i.
     """
 

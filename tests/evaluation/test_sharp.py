@@ -11,6 +11,7 @@ import torch
 from mutoscope.evaluation import protocol
 from mutoscope.evaluation.protocol import Prompt
 from mutoscope.evaluation.sharp import (
+    CODED,
     SHUFFLED,
     WAYS,
     Found,
@@ -92,10 +93,12 @@ def test_differences_are_paired() -> None:
 def test_all_ways_start_from_the_same_small_frames(tiny_cascade: LaVie) -> None:
     prompts = asked(2)
     truth, ways = enlarged(tiny_cascade, prompts, 0, more=True)
-    assert set(ways) == {*WAYS, *SHUFFLED}
+    assert set(ways) == {*WAYS, *CODED, *SHUFFLED}
     assert {video.shape for video in ways.values()} == {truth.shape}
     assert truth.shape[3:] == (32, 48)
     assert not torch.equal(ways["other video"], ways["enlarged"])
+    assert not torch.equal(ways["coded enlarged"], ways["enlarged"])
+    assert not torch.equal(ways["coded bicubic"], ways["bicubic"])
     again, fewer = enlarged(tiny_cascade, prompts, 0, more=False)
     assert set(fewer) == {*WAYS} - {"mean of 4"}
     assert torch.equal(again, truth)

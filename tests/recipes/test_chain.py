@@ -289,7 +289,7 @@ def test_the_super_resolution_starts_from_the_upscaler_and_trains_layers_over_ti
     runs: Path,
 ) -> None:
     task = small_chain()["super_resolution"].task
-    names = ("autoencoder", "autoencoder4", "words", "upscaler")
+    names = ("autoencoder4", "words", "upscaler")
     parents = {name: runs / name / "model" for name in names}
     run = task.prepare(parents, None, "cpu", runs / "work")
     network = run.objective.modules()["network"]
