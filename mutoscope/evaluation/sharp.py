@@ -26,7 +26,6 @@ Rule, written down before the first measurement:
   PSNR, and `metrics.sharpness.sharpness` less that of the truth. These judge nothing.
 """
 
-import argparse
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -36,27 +35,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from rich.console import Console
-from rich.progress import Progress
 
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.detail import bicubic
 from mutoscope.encoding.pairs import shrunk
-from mutoscope.errors import MutoscopeError, RequestError
+from mutoscope.evaluation.command import on_clips
 from mutoscope.evaluation.figures import add_mean, column
 from mutoscope.evaluation.kept import Row, folder_of, kept
-from mutoscope.evaluation.protocol import Prompt, prompts
+from mutoscope.evaluation.protocol import Prompt
 from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.between import psnr
 from mutoscope.metrics.enlarged import edges, flicker
 from mutoscope.metrics.interval import Interval
 from mutoscope.metrics.sharpness import sharpness
 from mutoscope.nn.temporal import StartsAsIdentity
-from mutoscope.systems import load
 from mutoscope.systems.lavie import UPSCALE, LaVie
 from mutoscope.systems.reading import quietly
 from mutoscope.types import Video
-from mutoscope.video.atomic import check_place, whole
+from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
 from mutoscope.world.render import render
@@ -328,30 +324,8 @@ def _facts(system: LaVie) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what the command line asks for; what cannot be measured is one line."""
-    parser = argparse.ArgumentParser(prog="python -m mutoscope.evaluation.sharp")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--clips", type=int, default=400, help="the first so many test clips")
-    parser.add_argument("--model", default="lavie-mini", help="known name or folder")
-    asked = parser.parse_args(arguments)
-    try:
-        check_place(asked.out / "sharp.md")
-        system = load(asked.model)
-        if not isinstance(system, LaVie) or UPSCALE not in system.stages:
-            raise RequestError(
-                f"{asked.model} has no super-resolution to measure. Train one with `mutoscope "
-                "train mini:super_resolution`, or give another --model."
-            )
-        if asked.clips < 4:
-            raise RequestError(f"--clips {asked.clips} is too few for an interval. Use e.g. 400.")
-        shown = prompts(asked.clips)
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("enlarging and comparing", total=len(shown))
-            rows = kept_figures(
-                system, shown, asked.out, lambda done: progress.update(task, completed=done)
-            )
-        Console().print(report_of(system, rows, shown, asked.out), highlight=False, markup=False)
-    except MutoscopeError as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    said = ("super-resolution", "super_resolution", "enlarging and comparing")
+    on_clips("sharp", UPSCALE, said, kept_figures, report_of, arguments)
 
 
 if __name__ == "__main__":

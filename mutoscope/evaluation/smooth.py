@@ -22,7 +22,6 @@ Written down before the first measurement:
   PSNR is at least 1.5 dB over either simple way, and its trajectory error is below both.
 """
 
-import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -31,23 +30,20 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
 from mutoscope.encoding.codec import LatentCodec
-from mutoscope.errors import MutoscopeError, RequestError
+from mutoscope.evaluation.command import on_clips
 from mutoscope.evaluation.figures import add_mean, column
 from mutoscope.evaluation.kept import Row, folder_of, kept
-from mutoscope.evaluation.protocol import Prompt, prompts
+from mutoscope.evaluation.protocol import Prompt
 from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.between import between_keys, blended, displacement, psnr, speed
 from mutoscope.metrics.interval import Interval
 from mutoscope.stages.interpolation import num_frames, spread
-from mutoscope.systems import load
 from mutoscope.systems.lavie import BASE, INTERPOLATE, LaVie
 from mutoscope.types import Latents, Video
-from mutoscope.video.atomic import check_place, whole
+from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
 from mutoscope.world.render import render, render_truth
@@ -305,30 +301,8 @@ def _facts(system: LaVie) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what the command line asks for; what cannot be measured is one line."""
-    parser = argparse.ArgumentParser(prog="python -m mutoscope.evaluation.smooth")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--clips", type=int, default=400, help="the first so many test clips")
-    parser.add_argument("--model", default="lavie-mini", help="known name or folder")
-    asked = parser.parse_args(arguments)
-    try:
-        check_place(asked.out / "smooth.md")
-        system = load(asked.model)
-        if not isinstance(system, LaVie) or INTERPOLATE not in system.stages:
-            raise RequestError(
-                f"{asked.model} has no interpolation to measure. Train one with `mutoscope train "
-                "mini:interpolation`, or give another --model."
-            )
-        if asked.clips < 4:
-            raise RequestError(f"--clips {asked.clips} is too few for an interval. Use e.g. 400.")
-        shown = prompts(asked.clips)
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("filling in and comparing", total=len(shown))
-            rows = kept_figures(
-                system, shown, asked.out, lambda done: progress.update(task, completed=done)
-            )
-        Console().print(report_of(system, rows, shown, asked.out), highlight=False, markup=False)
-    except MutoscopeError as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    said = ("interpolation", "interpolation", "filling in and comparing")
+    on_clips("smooth", INTERPOLATE, said, kept_figures, report_of, arguments)
 
 
 if __name__ == "__main__":
