@@ -13,6 +13,7 @@ from mutoscope.errors import TrainingError
 from mutoscope.training.checkpoint import Checkpoint
 from mutoscope.training.ema import Average
 from mutoscope.training.log import Figures
+from mutoscope.training.precision import has_fast_bf16
 from mutoscope.training.recipe import Modules, Recipe
 from mutoscope.types import Batch, Objective
 
@@ -47,14 +48,6 @@ def accelerator_for(recipe: Recipe, device: str) -> Accelerator:
             "it without `accelerate launch`."
         )
     return accelerator
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies matrices of bf16 faster than of fp32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 class Learner:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mutoscope.errors import RequestError
+from mutoscope.training.precision import has_fast_bf16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,15 +176,18 @@ class MatrixMomentum(torch.optim.Optimizer):
 def orthogonal(matrices: Tensor) -> Tensor:
     """Matrices (N, rows, columns) with all singular values between about 0.7 and 1.2.
 
-    Five steps of a Newton-Schulz iteration, in bf16; the coefficients are those of the source, for
-    speed instead of convergence. A matrix of zeros stays zero.
+    Five steps of a Newton-Schulz iteration, in bf16 where the device is good at it; the
+    coefficients are those of the source, for speed instead of convergence. A matrix of zeros stays
+    zero.
 
     Source: Jordan et al., "Muon" (2024).
     """
     wide = matrices.shape[-2] <= matrices.shape[-1]
     work = matrices if wide else matrices.mT
     norm = work.norm(dim=(-2, -1), keepdim=True)
-    work = (work / norm.clamp(min=1e-20)).to(torch.bfloat16)
+    work = work / norm.clamp(min=1e-20)
+    if has_fast_bf16(work.device):
+        work = work.to(torch.bfloat16)
     for _ in range(5):
         square = work @ work.mT
         work = 3.4445 * work + (-4.7750 * square + 2.0315 * square @ square) @ work

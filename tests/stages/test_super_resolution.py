@@ -120,13 +120,24 @@ def test_it_may_learn_less_noise_than_its_network_tells_apart(stage: SuperResolu
     for most in (3, 40):
         capped = SuperResolution(stage.network, V, stage.text, most_noise=most)
         generator, levels = torch.Generator().manual_seed(0), set()
-        for _ in range(20 * most):
+        for _ in range(50 * most):
             level = capped.condition_for_training(batch(frames=1), generator).noise_level
             levels |= set(level.tolist())
         assert levels == set(range(most + 1))
         told(capped, draw(1, 3, 2, 4, 6), most)
         with pytest.raises(RequestError, match=rf"this model knows 0 .* to {most} "):
             told(capped, draw(1, 3, 2, 4, 6), most + 1)
+
+
+def test_most_of_its_training_is_on_little_noise(stage: SuperResolution) -> None:
+    capped = SuperResolution(stage.network, V, stage.text, most_noise=199)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [
+        capped.condition_for_training(batch(frames=1), generator).noise_level for _ in range(2000)
+    ]
+    levels = torch.cat([level for level in drawn if level is not None])
+    for most, share in ((25, 0.5), (100, 0.794)):
+        assert (levels < most).float().mean() == pytest.approx(share, abs=0.03)
 
 
 def test_a_small_video_of_another_grid_is_refused(stage: SuperResolution) -> None:
