@@ -13,13 +13,8 @@ from mutoscope.errors import RequestError
 
 if TYPE_CHECKING:
     from mutoscope.cli.making import Settings
-    from mutoscope.cli.narrower import Work
-    from mutoscope.cli.passing import Passing
-    from mutoscope.cli.unfinished import Goal
     from mutoscope.systems import System
     from mutoscope.systems.cuts import Cuts
-    from mutoscope.types import Latents
-    from mutoscope.video.frames import Frame
 
 _NAME_LENGTH = 40
 
@@ -180,6 +175,7 @@ def _make(
 
     from mutoscope.cli.narrower import Work
     from mutoscope.cli.progress import measured
+    from mutoscope.cli.staged import make
     from mutoscope.video.sheets import contact_sheet, write_png
 
     clips = []
@@ -187,7 +183,7 @@ def _make(
     for job, path in zip(jobs, paths, strict=True):
         work.turn_to(job)
         with measured(job.device) as cost:
-            kept = _make_one(work, path, fps, sheet)
+            kept = make(work, path, fps, for_sheet=sheet).kept
         count = "1 frame" if job.num_frames == 1 else f"{job.num_frames} frames"
         size = f"{count} {job.height}x{job.width}"
         spent = f"{cost.seconds:.1f} s, {cost.megabytes:.0f} MB"
@@ -198,91 +194,6 @@ def _make(
         path = paths[0].with_name(f"{paths[0].stem}-sheet.png")
         write_png(path, contact_sheet(clips, [f"{j.prompt}  (seed {j.seed})" for j in jobs]))
         print(f"{path}  (contact sheet)")
-
-
-def _make_one(work: "Work", path: Path, fps: float, sheet: bool) -> "list[Frame]":
-    """One video. What each stage made is on disk before the next begins; frames for a sheet."""
-    from mutoscope.cli.making import draw, record
-    from mutoscope.cli.passing import Passing
-    from mutoscope.cli.progress import StepProgress
-    from mutoscope.cli.unfinished import discard, keep
-    from mutoscope.video.files import write_video
-
-    stages = work.settings.stages.split(",")
-    preview = path.with_name(f"{path.stem}.preview.mp4")
-    shown: list[Passing] = []
-
-    def attempt() -> Passing:
-        system, job = work.system, work.settings
-        with StepProgress(job.prompt, work.stages_left) as progress:
-
-            def on_stage(stage: str, latents: "Latents") -> None:
-                progress.next_stage()
-                work.done = stage, latents
-                if stage != stages[-1] and job.num_frames > 1:
-                    shown.append(_preview(work, preview, path, fps))
-
-            drawn = draw(system, job, progress, on_stage, resume=work.done, cuts=work.cuts)
-            frames = Passing(drawn, job.num_frames, for_sheet=sheet)
-            if job.num_frames > 1 and len(stages) < len(system.stages):
-                assert work.done is not None
-                goal, latents = _whole(system, job, path, fps), work.done[1]
-                keep(path, frames, fps, latents, system=system, settings=job, goal=goal)
-            else:
-                write_video(path, frames, fps, lambda: record(system, job, frames.sha256()))
-        return frames
-
-    try:
-        frames = work.carry_on(attempt)
-    except BaseException:
-        if shown:
-            print(
-                f"mutoscope: what is done is kept; go on with: mutoscope continue {preview}",
-                file=sys.stderr,
-            )
-        raise
-    discard(preview)
-    for complaint in frames.health.complaints(shown[0].health.colour if shown else None):
-        print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
-    return frames.kept
-
-
-def _preview(work: "Work", preview: Path, path: Path, fps: float) -> "Passing":
-    """Writes what the last stage made, and says so; the frames that were written."""
-    from mutoscope.cli.passing import Passing
-    from mutoscope.cli.unfinished import Goal, keep
-
-    assert work.done is not None
-    system, job, (stage, latents) = work.system, work.settings, work.done
-    stages, count = job.stages.split(","), latents.shape[2]
-    so_far = stages[: stages.index(stage) + 1]
-    height, width = (side // system.enlargement(stages) for side in (job.height, job.width))
-    part = replace(job, stages=",".join(so_far), num_frames=count, height=height, width=width)
-    slower = fps * system.native_fps(so_far) / system.native_fps(stages)
-    pieces = system.pieces(latents, None if work.cuts is None else work.cuts.small)
-    frames = Passing((frame for piece in pieces for frame in piece[0]), count)
-    goal = Goal(job, path, fps)
-    keep(preview, frames, slower, latents, system=system, settings=part, goal=goal)
-    print(f"{preview}  ({count} frames {height}x{width}; the rest follows)", flush=True)
-    return frames
-
-
-def _whole(system: "System", job: "Settings", path: Path, fps: float) -> "Goal":
-    """What becomes of a video that was stopped early: all stages, at the speed they suit."""
-    from mutoscope.cli.unfinished import Goal
-
-    stages, every = job.stages.split(","), system.stages
-    later = [stage for stage in every if stage not in stages]
-    times = system.enlargement(later)
-    faster = system.native_fps(every) / system.native_fps(stages)
-    settings = replace(
-        job,
-        stages=",".join(every),
-        num_frames=system.spanned(job.num_frames, later),
-        height=times * job.height,
-        width=times * job.width,
-    )
-    return Goal(settings, path.with_name(f"{path.stem}-whole{path.suffix}"), faster * fps)
 
 
 def _texts(prompts: list[str], file: Path | None) -> list[str]:

@@ -1,13 +1,11 @@
 """Pairs: a large video, as latents, and the small one that it shall be made from, on one grid."""
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from mutoscope.encoding.codec import LatentCodec
-from mutoscope.encoding.detail import DetailCodec
+from mutoscope.encoding.detail import DetailCodec, shrunk
 from mutoscope.types import Latents, Video
 
 
@@ -41,9 +39,3 @@ def unpaired(
 ) -> tuple[Float[Tensor, "B c F h w"], Float[Tensor, "B 3 F h w"]]:
     """Latents of the large video, and the pixels of the small one, which are the last three."""
     return pairs[:, :-3], pairs[:, -3:]
-
-
-def shrunk(video: Video, factor: int) -> Float[Tensor, "B C F h w"]:
-    """A video made smaller by a whole factor, each pixel the mean of those it stands for."""
-    frames = functional.avg_pool2d(rearrange(video, "b c f h w -> (b f) c h w"), factor)
-    return rearrange(frames, "(b f) c h w -> b c f h w", b=video.shape[0])

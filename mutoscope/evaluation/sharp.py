@@ -12,9 +12,10 @@ Rule, written down before the first measurement:
 * Ways: the stage as the model ships it, one sample, seed = number of the clip, told the clip's
   prompt; bicubic enlargement of the same small frames; and the image upscaler frame by frame, which
   is the same network with its layers over time made to change nothing, from the same noise. Beside
-  them the true frames through the large autoencoder, which no sample can be expected to pass. On
-  the first quarter of the clips also the mean of four samples, the stage told the small frames, or
-  the prompt, of the next clip, and the stage and bicubic enlargement of small frames that have been
+  them the true frames through the large autoencoder, and with that the small frames' colours and
+  shades (`encoding.detail`; "ceiling"), which no sample can be expected to pass. On the first
+  quarter of the clips also the mean of four samples, the stage told the small frames, or the
+  prompt, of the next clip, and the stage and bicubic enlargement of small frames that have been
   through the base's autoencoder ("coded"), as in a cascade.
 * PSNR over all pixels, PSNR over edges (`metrics.enlarged.edges`), and flicker: the mean change, in
   grey levels, of pixels that the truth leaves as they are from frame to frame. Clips without such
@@ -37,8 +38,7 @@ import torch
 from jaxtyping import UInt8
 
 from mutoscope.encoding.codec import LatentCodec
-from mutoscope.encoding.detail import bicubic
-from mutoscope.encoding.pairs import shrunk
+from mutoscope.encoding.detail import DetailCodec, bicubic, shrunk
 from mutoscope.evaluation.command import on_clips
 from mutoscope.evaluation.figures import add_mean, column
 from mutoscope.evaluation.kept import Row, folder_of, kept
@@ -58,7 +58,7 @@ from mutoscope.video.sheets import contact_sheet, write_png
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene
 
-WAYS = ("enlarged", "bicubic", "frame by frame", "autoencoder", "mean of 4")
+WAYS = ("enlarged", "bicubic", "frame by frame", "autoencoder", "ceiling", "mean of 4")
 SHUFFLED = ("other video", "other prompt")
 CODED = ("coded enlarged", "coded bicubic")
 UNITS = ("psnr", "edges", "flicker")
@@ -107,7 +107,7 @@ def enlarged(
     system: LaVie, asked: Sequence[Prompt], number: int, *, more: bool
 ) -> tuple[Video, dict[str, Video]]:
     """The truth and every way of enlarging the small frames (1 3 F H W), as files hold them."""
-    truth, small, through = pair(system, asked[number].scene, number)
+    truth, small, through, ceiling = pair(system, asked[number].scene, number)
     text, times = asked[number].text, system.enlargement([UPSCALE])
 
     ways = {
@@ -115,12 +115,13 @@ def enlarged(
         "bicubic": _seen(bicubic(to_floats(small)[None], times)),
         "frame by frame": _upscaled(without_time(system), small, text, number),
         "autoencoder": through,
+        "ceiling": ceiling,
     }
     if more:
         others = (_upscaled(system, small, text, 1_000_000 + 3 * number + i) for i in range(3))
         ways["mean of 4"] = torch.stack([ways["enlarged"], *others]).mean(dim=0)
         following = asked[(number + 1) % len(asked)]
-        _, another, _ = pair(system, following.scene, number)
+        _, another, *_ = pair(system, following.scene, number)
         ways["other video"] = _upscaled(system, another, text, number)
         ways["other prompt"] = _upscaled(system, small, following.text, number)
         low = to_floats(small)[None]
@@ -134,7 +135,7 @@ def enlarged(
 
 def settings_of(system: LaVie, asked: Sequence[Prompt], number: int) -> dict[str, Video]:
     """The small frames enlarged with other noise levels and steps."""
-    _, small, _ = pair(system, asked[number].scene, number)
+    _, small, *_ = pair(system, asked[number].scene, number)
     text, found = asked[number].text, {}
     most = system.upscaler.config.num_noise_levels - 1
     for level in NOISE_LEVELS:
@@ -145,8 +146,9 @@ def settings_of(system: LaVie, asked: Sequence[Prompt], number: int) -> dict[str
     return found
 
 
-def pair(system: LaVie, scene: Scene, number: int) -> tuple[Video, Small, Video]:
-    """The true part of a clip, the small one (F h w 3), and the true one through the autoencoder.
+def pair(system: LaVie, scene: Scene, number: int) -> tuple[Video, Small, Video, Video]:
+    """The true part of a clip, the small one (F h w 3), the true one through the autoencoder, and
+    that with the small one's colours and shades.
 
     Args:
         system: Whose size, rate and autoencoders they are for.
@@ -165,8 +167,10 @@ def pair(system: LaVie, scene: Scene, number: int) -> tuple[Video, Small, Video]
     )[None]
     low = shrunk(large, times)
     with torch.inference_mode():
-        through = LatentCodec(system.upscaler_vae)
-        coded = _seen(through.decode(through.encode(large)))
+        codec = LatentCodec(system.upscaler_vae)
+        coded = _seen(codec.decode(codec.encode(large)))
+        details = DetailCodec(codec, system.config.upscale_detail)
+        ceiling = _seen(details.decode(details.encode(large, low), low))
     draw = np.random.default_rng(number)
     tall, wide = (min(a, b) for a, b in zip(PART, low.shape[-2:], strict=True))
     top, left = (int(draw.integers(low.shape[-2] - tall + 1)),
@@ -176,7 +180,7 @@ def pair(system: LaVie, scene: Scene, number: int) -> tuple[Video, Small, Video]
         rows = slice(by * top, by * (top + tall))
         return video[..., rows, slice(by * left, by * (left + wide))]
 
-    return part(large, times), to_bytes(part(low, 1))[0], part(coded, times)
+    return part(large, times), to_bytes(part(low, 1))[0], part(coded, times), part(ceiling, times)
 
 
 def without_time(system: LaVie) -> LaVie:

@@ -345,7 +345,14 @@ def super_resolution() -> Recipe:
     return Recipe(
         name="super_resolution",
         task=SuperResolutionTask(
-            num_frames=8, most_known=3, clips=640, batch_size=4, trained="temporal", seed=9
+            num_frames=8,
+            most_known=3,
+            clips=640,
+            cut=(28, 28),
+            batch_size=4,
+            trained="temporal",
+            seed=9,
+            samples=2,
         ),
         parents=(autoencoder4(), words(), upscaler()),
         steps=10_000,
@@ -354,7 +361,7 @@ def super_resolution() -> Recipe:
         ema=0.999,
         precision="bf16",
         parts=2,
-        evaluate_every=1_000,
+        evaluate_every=10_000,
         save_every=250,
     )
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from mutoscope.data.batches import every_fourth
+from mutoscope.data.cut import Cut
 from mutoscope.data.shaken import Shaken
 from mutoscope.data.sources import ClipSource, FolderSource, Frames, WorldSource
 from mutoscope.data.windows import WindowBatches
@@ -58,7 +59,9 @@ class SuperResolutionTask:
         num_frames: Frames of a clip; 1 trains on stills.
         most_known: See `SuperResolution`.
         clips: Clips, or stills, in the cache.
-        patch: Height and width of a window, in latent cells of the 80x128 of a frame.
+        cut: Height and width of the part of each clip that is encoded, in latent cells of the
+            80x128 of a frame.
+        patch: Height and width of a window of it.
         batch_size: Windows a batch.
         trained: "temporal", as LaVie does, or "all".
         seed: Of the order of the data and the places of the windows.
@@ -74,7 +77,8 @@ class SuperResolutionTask:
     detail: float | None = DETAIL
     num_frames: int = 1
     most_known: int = 0
-    clips: int = 4_000
+    clips: int = 3_000
+    cut: tuple[int, int] = (40, 40)
     patch: tuple[int, int] = (20, 20)
     batch_size: int = 16
     trained: Literal["all", "temporal"] = "all"
@@ -129,9 +133,13 @@ class SuperResolutionTask:
     def _batches(
         self, source: ClipSource, stills: ClipSource, pairs: Pairs, work: Path
     ) -> Callable[[int], Batch]:
+        factor = pairs.large.spatial_factor
+        height, width = (factor * side for side in self.cut)
+
         def windows(source: ClipSource, seed: int) -> Callable[[int], Batch]:
+            part = Cut(source=source, height=height, width=width, seed=seed)
             cut = WindowBatches(
-                cache=latent_cache(source, pairs, work),
+                cache=latent_cache(part, pairs, work),
                 batch_size=self.batch_size,
                 num_frames=self.num_frames,
                 height=self.patch[0],

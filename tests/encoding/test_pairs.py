@@ -5,8 +5,8 @@ import torch
 from diffusers import AutoencoderKL
 
 from mutoscope.encoding.codec import LatentCodec
-from mutoscope.encoding.detail import bicubic
-from mutoscope.encoding.pairs import Pairs, shrunk, unpaired
+from mutoscope.encoding.detail import bicubic, shrunk
+from mutoscope.encoding.pairs import Pairs, unpaired
 
 
 @pytest.fixture(scope="module")
