@@ -27,12 +27,10 @@ def make(
         path: Where the video shall lie.
         fps: Its playing speed, Hz.
         for_sheet: Whether frames for a contact sheet are kept.
-        start: The unfinished video that is gone on from, which stays where it is.
+        start: The unfinished video that is gone on from; a preview goes when its video is there.
     """
     stages = work.settings.stages.split(",")
     preview = path.with_name(f"{path.stem}.preview.mp4")
-    if start is not None and start.resolve() == preview.resolve():
-        preview = path.with_name(f"{path.stem}.next.preview.mp4")
     shown: list[Passing] = []
 
     def attempt() -> Passing:
@@ -65,7 +63,7 @@ def make(
                 file=sys.stderr,
             )
         raise
-    discard(preview)
+    discard(preview, work.settings)
     for complaint in frames.health.complaints(shown[0].health.colour if shown else None):
         print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
     return frames

@@ -56,17 +56,21 @@ def keep(
         settings: What made them; the last of its stages is gone on from.
         goal: What they are to become.
     """
-    # The latents first: a video that names them is then never without them.
-    with whole(beside(path)) as draft:
+    # The latents first, under a name of their own: at any time a video has those that it names.
+    *before, stage = settings.stages.split(",")
+    file = beside(path, stage)
+    with whole(file) as draft:
         save_file({_NAME: latents.detach().cpu().contiguous()}, draft)
 
     def told() -> dict[str, object]:
         return record(system, settings, frames.sha256()) | {
-            "latents_sha256": digest(beside(path)),
+            "latents_sha256": digest(file),
             "goal": {**asdict(goal), "out": str(goal.out.absolute())},
         }
 
     write_video(path, frames, fps, told)
+    for each in before:
+        beside(path, each).unlink(missing_ok=True)
 
 
 def kept(path: Path) -> tuple[Goal, str, Latents]:
@@ -83,7 +87,8 @@ def kept(path: Path) -> tuple[Goal, str, Latents]:
             "makes with --stages, are. Give such a file."
         )
     settings = Settings.from_record(path, goal)
-    file = beside(path)
+    stage = Settings.from_record(path, told).stages.split(",")[-1]
+    file = beside(path, stage)
     if not file.is_file():
         raise DataError(f"{file} is missing: the latents are kept there. Put it beside {path}.")
     if digest(file) != told.get("latents_sha256"):
@@ -92,16 +97,16 @@ def kept(path: Path) -> tuple[Goal, str, Latents]:
         latents = load_file(file)[_NAME]
     except (SafetensorError, KeyError) as error:
         raise DataError(f"{file} cannot be read: {error}. Make the video again.") from error
-    stage = Settings.from_record(path, told).stages.split(",")[-1]
     return Goal(settings, Path(goal["out"]), float(goal["fps"])), stage, latents
 
 
-def beside(path: Path) -> Path:
-    """Where the latents of an unfinished video lie."""
-    return path.with_name(f"{path.stem}.safetensors")
+def beside(path: Path, stage: str) -> Path:
+    """Where the latents of an unfinished video lie, of which `stage` was the last."""
+    return path.with_name(f"{path.stem}.{stage}.safetensors")
 
 
-def discard(path: Path) -> None:
-    """Removes a preview and its latents."""
-    for each in (path, beside(path)):
-        each.unlink(missing_ok=True)
+def discard(path: Path, settings: Settings) -> None:
+    """Removes a preview of what `settings` make, and its latents."""
+    path.unlink(missing_ok=True)
+    for stage in settings.stages.split(","):
+        beside(path, stage).unlink(missing_ok=True)

@@ -13,6 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mutoscope.cli import unfinished
+from mutoscope.cli.passing import Passing
 from mutoscope.stages.interpolation import Interpolation
 from mutoscope.stages.super_resolution import SuperResolution
 from mutoscope.systems.system import System
@@ -80,10 +82,60 @@ def test_a_stage_that_fails_loses_nothing_before_it(
         assert "Input/output error" in result.err
         assert not Path("v.mp4").exists()
         assert read_frames(Path("v.preview.mp4"))[0].shape == (frames, 16, 24, 3)
-        said = run("continue", "v.preview.mp4").out
-        assert said.startswith(f"{Path('v.mp4').absolute()}  (7 frames 32x48")
+        said = run("continue", "v.preview.mp4").out.splitlines()
+        assert said[-1].startswith(f"{Path('v.mp4').absolute()}  (7 frames 32x48")
         assert sha(Path("v.mp4")) == sha(Path("whole.mp4"))
+        assert sorted(path.name for path in Path().iterdir()) == ["v.mp4", "whole.mp4"]
         Path("v.mp4").unlink()
+
+
+@pytest.mark.slow
+def test_going_on_may_fail_too_and_loses_nothing_either(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ("--model", cascade_folder)
+    assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
+    assert run("generate", PROMPT, *model, "--out", "part.mp4", "--stages", "base").code == 0
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    preview = "part-whole.preview.mp4"
+    for stage, begun, left in (
+        (Interpolation, "part.mp4", "part.mp4"),
+        (SuperResolution, "part.mp4", Path(preview).absolute()),
+        (SuperResolution, preview, preview),
+    ):
+        with monkeypatch.context() as broken:
+            broken.setattr(stage, "predict", full)
+            result = run("continue", begun)
+        assert result.code == 1
+        assert f"go on with: mutoscope continue {left}\n" in result.err
+    assert run("continue", preview).code == 0
+    assert sha(Path("part-whole.mp4")) == sha(Path("whole.mp4"))
+    assert run("continue", "part.mp4", "--out", "again.mp4").code == 0
+    assert sha(Path("again.mp4")) == sha(Path("whole.mp4"))
+
+
+@pytest.mark.slow
+def test_stopped_while_a_preview_is_replaced_the_one_before_is_whole(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ("--model", cascade_folder)
+    assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
+    write = unfinished.write_video
+
+    def cut_off(path: Path, frames: Passing, *told: object) -> None:
+        if path.exists():
+            raise KeyboardInterrupt
+        write(path, frames, *told)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as broken:
+        broken.setattr(unfinished, "write_video", cut_off)
+        assert run("generate", PROMPT, *model, "--out", "v.mp4").code == 130
+    assert probe(Path("v.preview.mp4")).num_frames == 4
+    assert run("continue", "v.preview.mp4").code == 0
+    assert sha(Path("v.mp4")) == sha(Path("whole.mp4"))
 
 
 @pytest.mark.slow
@@ -111,12 +163,12 @@ def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path
     assert refused.code == 1
     assert "is no unfinished video" in refused.err
     assert run("generate", PROMPT, *model, "--out", "keys.mp4", "--stages", "base").code == 0
-    beside = Path("keys.safetensors")
+    beside = Path("keys.base.safetensors")
     other = {name: tensor + 1 for name, tensor in load_file(beside).items()}
     save_file(other, beside)
     assert "does not belong to keys.mp4" in run("continue", "keys.mp4").err
     beside.unlink()
-    assert "keys.safetensors is missing" in run("continue", "keys.mp4").err
+    assert "keys.base.safetensors is missing" in run("continue", "keys.mp4").err
     assert "cannot be run" in run("generate", PROMPT, *model, "--stages", "interpolate").err
 
 
