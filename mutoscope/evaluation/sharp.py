@@ -65,8 +65,8 @@ UNITS = ("psnr", "edges", "flicker")
 GAIN = 2.0
 PART = (40, 64)
 ON_CURVE = 32
-NOISE_LEVELS = (0, 20, 50, 100, 150)
-STEPS = (4, 8, 16)
+NOISE_LEVELS = (0, 5, 20, 50, 100, 150)
+STEPS = (2, 4, 8, 16)
 ON_SHEET = 6
 
 Small = UInt8[np.ndarray, "F h w 3"]
@@ -107,21 +107,20 @@ def enlarged(
     system: LaVie, asked: Sequence[Prompt], number: int, *, more: bool
 ) -> tuple[Video, dict[str, Video]]:
     """The truth and every way of enlarging the small frames (1 3 F H W), as files hold them."""
-    truth, small, through, ceiling = pair(system, asked[number].scene, number)
+    truth, small = pair(system, asked[number].scene, number)
     text, times = asked[number].text, system.enlargement([UPSCALE])
 
     ways = {
         "enlarged": _upscaled(system, small, text, number),
         "bicubic": _seen(bicubic(to_floats(small)[None], times)),
         "frame by frame": _upscaled(without_time(system), small, text, number),
-        "autoencoder": through,
-        "ceiling": ceiling,
+        **through_autoencoder(system, truth, small),
     }
     if more:
         others = (_upscaled(system, small, text, 1_000_000 + 3 * number + i) for i in range(3))
         ways["mean of 4"] = torch.stack([ways["enlarged"], *others]).mean(dim=0)
         following = asked[(number + 1) % len(asked)]
-        _, another, *_ = pair(system, following.scene, number)
+        _, another = pair(system, following.scene, number)
         ways["other video"] = _upscaled(system, another, text, number)
         ways["other prompt"] = _upscaled(system, small, following.text, number)
         low = to_floats(small)[None]
@@ -135,7 +134,7 @@ def enlarged(
 
 def settings_of(system: LaVie, asked: Sequence[Prompt], number: int) -> dict[str, Video]:
     """The small frames enlarged with other noise levels and steps."""
-    _, small, *_ = pair(system, asked[number].scene, number)
+    _, small = pair(system, asked[number].scene, number)
     text, found = asked[number].text, {}
     most = system.upscaler.config.num_noise_levels - 1
     for level in NOISE_LEVELS:
@@ -146,41 +145,41 @@ def settings_of(system: LaVie, asked: Sequence[Prompt], number: int) -> dict[str
     return found
 
 
-def pair(system: LaVie, scene: Scene, number: int) -> tuple[Video, Small, Video, Video]:
-    """The true part of a clip, the small one (F h w 3), the true one through the autoencoder, and
-    that with the small one's colours and shades.
+def pair(system: LaVie, scene: Scene, number: int) -> tuple[Video, Small]:
+    """The true part of a clip (1 3 F H W), and the small one (F h w 3).
 
     Args:
-        system: Whose size, rate and autoencoders they are for.
+        system: Whose size and rate they are for.
         scene: What they show.
         number: Seed of the place.
     """
     config, times = system.config, system.enlargement([UPSCALE])
-    large = to_floats(
-        render(
-            scene,
-            num_frames=config.upscale_num_frames,
-            fps=system.native_fps(system.stages),
-            height=times * config.height,
-            width=times * config.width,
-        )
-    )[None]
-    low = shrunk(large, times)
-    with torch.inference_mode():
-        codec = LatentCodec(system.upscaler_vae)
-        coded = _seen(codec.decode(codec.encode(large)))
-        details = DetailCodec(codec, system.config.upscale_detail)
-        ceiling = _seen(details.decode(details.encode(large, low), low))
     draw = np.random.default_rng(number)
-    tall, wide = (min(a, b) for a, b in zip(PART, low.shape[-2:], strict=True))
-    top, left = (int(draw.integers(low.shape[-2] - tall + 1)),
-                 int(draw.integers(low.shape[-1] - wide + 1)))  # fmt: skip
+    sides = config.height, config.width
+    part = [min(asked, there) for asked, there in zip(PART, sides, strict=True)]
+    place = [int(draw.integers(side - own + 1)) for side, own in zip(sides, part, strict=True)]
+    top, left, height, width = (times * cells for cells in (*place, *part))
+    large = render(
+        scene,
+        num_frames=config.upscale_num_frames,
+        fps=system.native_fps(system.stages),
+        height=times * config.height,
+        width=times * config.width,
+        crop=(top, left, height, width),
+    )
+    truth = to_floats(large)[None]
+    return truth, to_bytes(shrunk(truth, times))[0]
 
-    def part(video: Video, by: int) -> Video:
-        rows = slice(by * top, by * (top + tall))
-        return video[..., rows, slice(by * left, by * (left + wide))]
 
-    return part(large, times), to_bytes(part(low, 1))[0], part(coded, times), part(ceiling, times)
+def through_autoencoder(system: LaVie, truth: Video, small: Small) -> dict[str, Video]:
+    """What the large autoencoder leaves of the true frames, alone and with the small ones known."""
+    codec = LatentCodec(system.upscaler_vae)
+    details, low = DetailCodec(codec, system.config.upscale_detail), to_floats(small)[None]
+    with torch.inference_mode():
+        return {
+            "autoencoder": _seen(codec.decode(codec.encode(truth))),
+            "ceiling": _seen(details.decode(details.encode(truth, low), low)),
+        }
 
 
 def without_time(system: LaVie) -> LaVie:

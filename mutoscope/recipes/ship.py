@@ -84,11 +84,11 @@ LATER: dict[str, dict[str, object]] = {
         "upscaler": ["mutoscope.nn.video_unet", "VideoUNet"],
         "upscaler_vae": ["diffusers", "AutoencoderKL"],
         "upscaler_scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
-        "upscale_steps": 8,
+        "upscale_steps": 4,
         "upscale_guidance_scale": 1.0,
         "upscale_num_frames": 8,
         "upscale_detail": DETAIL,
-        "noise_level": 20,
+        "noise_level": 5,
     },
 }
 

@@ -126,8 +126,9 @@ def test_settings_are_tried_and_the_model_stays_as_it_is(tiny_cascade: LaVie) ->
     found = settings_of(tiny_cascade, asked(1), 0)
     # Its network tells 100 levels apart.
     assert set(found) == {
-        "noise level 0", "noise level 20", "noise level 50", "4 steps", "8 steps", "16 steps"
-    }  # fmt: skip
+        *(f"noise level {level}" for level in (0, 5, 20, 50)),
+        *(f"{steps} steps" for steps in (2, 4, 8, 16)),
+    }
     assert not torch.equal(found["noise level 0"], found["noise level 50"])
     assert not torch.equal(found["4 steps"], found["16 steps"])
     assert tiny_cascade.config.upscale_steps == steps
