@@ -68,6 +68,10 @@ class GroupNorm(nn.GroupNorm):
     def _normalise(self, rows: Tensor) -> Tensor:
         # In half precision a CPU takes twice as long for this, casts included (torch 2.13).
         lift = rows.device.type == "cpu" and rows.dtype != self.weight.dtype
+        if torch.is_grad_enabled() and self.weight.requires_grad and not rows.requires_grad:
+            # On a CPU, in channels-last layout, torch 2.13 writes the gradient that nobody asked
+            # for to address zero: where all layers before this one are frozen the process ends.
+            rows = rows.detach().requires_grad_()
         normal: Tensor = functional.group_norm(
             rows.to(self.weight.dtype) if lift else rows,
             self.num_groups,

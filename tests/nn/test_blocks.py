@@ -1,6 +1,8 @@
 """The parts of blocks that a whole network would hide: the exact gate, the sizes, the start."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -51,3 +53,22 @@ def test_a_new_residual_block_changes_nothing_where_widths_agree() -> None:
     generator = torch.Generator().manual_seed(0)
     rows, time = torch.randn(6, 4, 3, 3, generator=generator), torch.zeros(2, 4)
     assert torch.equal(ResnetBlock(4, 4, config)(rows, Moment(time), Fold(2, 3)), rows)
+
+
+def test_the_first_layer_that_learns_may_be_a_norm() -> None:
+    """In a process of its own: torch's own backward pass would end it (channels last, CPU)."""
+    code = """
+import torch
+from mutoscope.nn.blocks import GroupNorm
+from mutoscope.nn.fold import Fold
+rows = torch.randn(4, 16, 6, 6).to(memory_format=torch.channels_last)
+for over in ("frame", "clip"):
+    norm = GroupNorm(8, 16, eps=1e-6, over=over)
+    norm(rows, Fold(clips=2, frames=2, images=0)).square().sum().backward()
+    assert norm.weight.grad is not None and norm.weight.grad.abs().sum() > 0
+    assert rows.grad is None and not rows.requires_grad
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
