@@ -181,7 +181,7 @@ def test_networks_kept_on_disk_draw_the_same(cascade_folder: Path) -> None:
     assert {p.device.type for module in modules for p in module.parameters()} == {"meta"}
 
 
-def test_a_given_video_is_planned_too(cascade_folder: Path) -> None:
+def test_a_given_video_is_planned_too(cascade_folder: Path, tiny_folder: Path) -> None:
     system = outline(cascade_folder)
     for stage, names in (
         ("interpolate", ["text", "interpolate", "decode"]),
@@ -190,7 +190,7 @@ def test_a_given_video_is_planned_too(cascade_folder: Path) -> None:
         made = plan(system, task_of_video(system, stage, 5, Size(15, 23)), dtypes=FP32)
         assert [each.name for each in made.lines] == names
     with pytest.raises(RequestError, match="no network for 'upscale'"):
-        task_of_video(outline("lavie-mini"), "upscale", 5, Size(15, 23))
+        task_of_video(outline(tiny_folder), "upscale", 5, Size(15, 23))
 
 
 @pytest.mark.parametrize(
