@@ -84,7 +84,7 @@ LATER: dict[str, dict[str, object]] = {
         "upscaler": ["mutoscope.nn.video_unet", "VideoUNet"],
         "upscaler_vae": ["diffusers", "AutoencoderKL"],
         "upscaler_scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
-        "upscale_steps": 4,
+        "upscale_steps": 2,
         "upscale_guidance_scale": 1.0,
         "upscale_num_frames": 8,
         "upscale_detail": DETAIL,

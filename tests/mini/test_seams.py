@@ -30,9 +30,9 @@ def system() -> LaVie:
     return loaded
 
 
-def panning(frames: int) -> np.ndarray:
+def panning(seed: int, frames: int) -> np.ndarray:
     """uint8 F H W 3."""
-    scene = draw_scene(1, split="test", kind="image")
+    scene = draw_scene(seed, split="test", kind="image")
     (still,) = render(scene, num_frames=1, height=80, width=128)
     return np.stack([still[28 : 28 + HEIGHT, 10 + t : 10 + t + WIDTH] for t in range(frames)])
 
@@ -47,34 +47,34 @@ def enlarged(system: LaVie, clip: np.ndarray, overlap: int, tiles: Tiles | None)
     return frames[0].astype(np.float32)
 
 
-def steps_in_time(large: np.ndarray) -> np.ndarray:
-    """Mean change from each frame to the next, the pan taken away, in grey levels."""
-    return np.abs(large[1:, :, :-4] - large[:-1, :, 4:]).mean(axis=(1, 2, 3))
-
-
 @pytest.mark.parametrize(("overlap", "seamless"), [(2, True), (0, False)])
-def test_the_step_from_window_to_window_is_no_larger(
+def test_windows_that_begin_in_one_another_hardly_show(
     system: LaVie, overlap: int, seamless: bool
 ) -> None:
-    steps = steps_in_time(enlarged(system, panning(FRAMES), overlap, None))
+    """Where one window ends, the change from frame to frame is at most a fifth above the others.
+
+    The pan is taken away first, so what is left is what was drawn differently.
+    """
     parts = windows(FRAMES, size=WINDOW, overlap=overlap)
-    # The first frame that a window adds follows the last of the window before.
-    borders = [before.stop - 1 for before in parts[:-1]]
-    inside = np.delete(steps, borders)
-    print(overlap, steps[borders], np.median(inside), inside.max())
-    assert (steps[borders].mean() <= 1.15 * inside.mean()) == seamless
+    borders = [part.stop - 1 for part in parts[:-1]]
+    ratios = []
+    for seed in (1, 2):
+        large = enlarged(system, panning(seed, FRAMES), overlap, None)
+        steps = np.abs(large[1:, :, :-4] - large[:-1, :, 4:]).mean(axis=(1, 2, 3))
+        ratios.append(steps[borders].mean() / np.delete(steps, borders).mean())
+    assert (np.mean(ratios) <= 1.2) == seamless, ratios
 
 
 @pytest.mark.parametrize(("overlap", "seamless"), [(6, True), (0, False)])
-def test_the_step_from_tile_to_tile_is_no_larger(
-    system: LaVie, overlap: int, seamless: bool
-) -> None:
-    clip = panning(WINDOW)
+def test_tiles_that_overlap_do_not_show(system: LaVie, overlap: int, seamless: bool) -> None:
+    """What tiles change of the step from column to column is no more where one of them ends."""
     tiles = Tiles(height=HEIGHT, width=(WIDTH + overlap) // 2, overlap=overlap)
-    large = enlarged(system, clip, 2, tiles)
-    whole = enlarged(system, clip, 2, None)
-    # What tiles change of the step from column to column.
-    changed = np.abs(np.diff(large, axis=2) - np.diff(whole, axis=2)).mean(axis=(0, 1, 3))
-    border = 4 * tiles.width - 1 if overlap == 0 else None
-    print(overlap, changed.max(), changed.argmax(), np.median(changed), border)
-    assert (changed.max() <= 4 * np.median(changed)) == seamless
+    ends = [4 * (WIDTH - tiles.width), 4 * tiles.width]
+    ratios = []
+    for seed in (1, 2):
+        clip = panning(seed, WINDOW)
+        large, whole = (enlarged(system, clip, 2, each) for each in (tiles, None))
+        changed = np.abs(np.diff(large, axis=2) - np.diff(whole, axis=2)).mean(axis=(0, 1, 3))
+        there = np.concatenate([changed[end - 2 : end + 1] for end in ends])
+        ratios.append(there.max() / np.median(changed))
+    assert (np.mean(ratios) <= 1.5) == seamless, ratios
