@@ -65,33 +65,32 @@ def test_the_chain_has_no_gap() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps", "tolerance"),
-    [("autoencoder", 50, 5e-4), ("oracle", 6, 2e-3)],
+    [("autoencoder", 20, 5e-4), ("oracle", 3, 2e-3)],
 )
 def test_first_losses_come_out_again(
     name: str, steps: int, tolerance: float, tmp_path: Path
 ) -> None:
     """Processors and threads add in another order than the recorded run did.
 
-    What that changes grows from step to step: on another make of processor from one part in a
-    million to one in a thousand by step 47, and to three in a hundred where the loss then jumps. A
-    step size that is 2 % off is out of bounds from the third step on.
+    What that changes grows from step to step, on another make of processor from one part in a
+    million to one in a thousand by step 47. A step size that is 2 % off is out of bounds from the
+    third step on.
     """
     unpack(SHIPPED, tmp_path)
     recipe = recipes()[name]
     parents = {parent.name: tmp_path / parent.name / "model" for parent in recipe.parents}
     losses = reproduce(recipe, steps=steps, parents=parents, work=tmp_path)
     recorded = np.array(record(name)["first_losses"])[:steps]
-    np.testing.assert_allclose(losses[:40], recorded[:40], rtol=tolerance)
-    np.testing.assert_allclose(losses, recorded, rtol=0.1)
+    np.testing.assert_allclose(losses, recorded, rtol=tolerance)
 
 
 @pytest.mark.slow
 def test_a_prompt_gives_the_same_frames_alone_and_in_company() -> None:
     """Bit for bit at equal batch, within 1/255 on 99.9 % of pixels at another."""
     system = load()
-    draw = partial(system, steps=4, num_frames=9)
+    draw = partial(system, steps=4, num_frames=5)
     alone = draw(PROMPT, seeds=3).frames
-    assert alone.shape == (1, 9, 320, 512, 3)
+    assert alone.shape == (1, 5, 320, 512, 3)
     assert np.array_equal(alone, draw(PROMPT, seeds=3).frames)
     together = draw(["a blue ring spins over dunes", PROMPT], seeds=[1, 3]).frames
     distance = np.abs(together[1].astype(int) - alone[0].astype(int))
