@@ -46,7 +46,7 @@ def world_samples(
 def latent_cache(source: ClipSource, encoder: Encoder, work: Path) -> LatentCache:
     """The clips of a source as an encoder sees them, below `work`."""
     # Starting processes takes longer than making a few clips.
-    processes = (os.cpu_count() or 1) if len(source) > 100 else 1
+    processes = (os.cpu_count() or 1) if len(source) > 500 else 1
     return LatentCache(work / "cache", source, encoder, processes=processes)
 
 

@@ -38,8 +38,8 @@ from mutoscope.world.scene import draw_scene
 
 LARGE = Size(320, 512)
 FPS = 32.0
-STEPS = 8
-NOISE_LEVEL = 20
+STEPS = 2
+NOISE_LEVEL = 5
 DETAIL = 0.22
 """Standard deviation of the detail of 64 training stills."""
 

@@ -136,7 +136,8 @@ def test_memory_that_runs_out(run: Run, tiny_folder: Path, monkeypatch: pytest.M
     """torch's own error for more memory than any machine has, in the middle of drawing."""
     made = Path("..", "v.mp4")
     assert run("generate", "star", "--model", tiny_folder, "--out", made).code == 0
-    monkeypatch.setattr("mutoscope.cli.making.draw", lambda *_, **__: torch.empty(2**52))
+    for place in ("making", "staged"):
+        monkeypatch.setattr(f"mutoscope.cli.{place}.draw", lambda *_, **__: torch.empty(2**52))
     result = run("replay", made)
     assert_one_line(result, 1, "not enough memory for this. Say with --memory how much")
     result = run("generate", "star", "--model", tiny_folder)
@@ -149,7 +150,7 @@ def test_memory_that_runs_out(run: Run, tiny_folder: Path, monkeypatch: pytest.M
 def test_errors_of_the_program_itself_are_not_called_a_lack_of_memory(
     run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mutoscope.cli.making.draw", lambda *_, **__: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr("mutoscope.cli.staged.draw", lambda *_, **__: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         run("generate", "star", "--model", tiny_folder)
 
