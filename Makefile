@@ -14,11 +14,12 @@ OUT ?= outputs/demo.mp4
 # folders, or files of few long tests would come last, when one worker waits for the other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test test-all check format bench clean
 
 help:
 	@echo "make demo    a video from a prompt (PROMPT='...' OUT=file.mp4)"
-	@echo "make test    all tests"
+	@echo "make test    the tests"
+	@echo "make test-all    those too that take half a minute each"
 	@echo "make check   format, lint, types, spelling, fast tests"
 	@echo "make format  let ruff rewrite what it can"
 	@echo "make bench   benchmarks"
@@ -37,6 +38,9 @@ demo: $(STAMP)
 	$(BIN)/mutoscope generate "$(PROMPT)" --seed 0 --out $(OUT) --sheet
 
 test: $(STAMP)
+	$(PYTEST) -m "not long"
+
+test-all: $(STAMP)
 	$(PYTEST)
 
 check: $(STAMP)
@@ -44,7 +48,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not long"
 
 format: $(STAMP)
 	$(BIN)/ruff format .

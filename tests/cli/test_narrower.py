@@ -101,6 +101,7 @@ def test_videos_after_it_have_less_from_the_start(
         assert settings["narrowed"] == ""
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere address space has no such limit")
 def test_a_video_is_made_where_the_machine_has_no_more_to_give(

@@ -51,6 +51,7 @@ def test_each_option_has_an_effect(run: Run, cascade_folder: Path) -> None:
         assert total(run(*asked, *option))[:2] != usual, option
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) -> None:
     asked = "plan", "--model", cascade_folder, "--size", "64x96", "--memory"
@@ -60,6 +61,7 @@ def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) ->
     assert re.search(r"^upscale .* tiles of \d+x\d+, guidance in two calls$", tight, re.M)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_video_made_in_little_memory_is_made_again(run: Run, cascade_folder: Path) -> None:
     asked = "generate", PROMPT, "--model", cascade_folder, "--size", "64x96", "--out"
@@ -82,6 +84,7 @@ def test_a_video_that_was_stopped_goes_on_in_little_memory(run: Run, cascade_fol
     assert gone_on["frames_sha256"] == whole["frames_sha256"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["interpolate", "upscale"])
 def test_given_videos_fit_in_little_memory_too(

@@ -135,6 +135,7 @@ def test_half_a_batch_is_read_again(
         assert contents(out) == contents(tmp_path / "whole")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_another_measurement_goes_on_from_nothing(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -144,6 +144,7 @@ def test_the_truth_is_infinitely_good(tiny_cascade: LaVie, monkeypatch: pytest.M
     assert math.isfinite(found["bicubic psnr"])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_measured_once_and_reported(tiny_cascade: LaVie, tmp_path: Path) -> None:
     prompts = asked(4)

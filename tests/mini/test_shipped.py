@@ -62,6 +62,7 @@ def test_the_chain_has_no_gap() -> None:
 
 # What takes seconds and starts from nothing that is not shipped; `python -m mutoscope.recipes.again
 # RUNS` does fifty steps of every recipe, on the runs that led to what is shipped.
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "steps", "tolerance"),

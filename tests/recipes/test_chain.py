@@ -39,7 +39,7 @@ from mutoscope.world.grammar import caption
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def small(recipe: Recipe, task: object, parents: Mapping[str, Recipe]) -> Recipe:

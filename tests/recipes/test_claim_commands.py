@@ -39,6 +39,7 @@ def prepared(recipe: Recipe, runs: Path):
     return recipe.task.prepare(parents, None, "cpu", runs / "work")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", temporal_claims.CLAIMS)
 def test_claims_about_time_run_and_go_on(claim: str, runs: Path) -> None:
@@ -65,6 +66,7 @@ def test_claims_about_time_run_and_go_on(claim: str, runs: Path) -> None:
     assert all(path.stat().st_mtime_ns == when for path, when in others.items())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", source_claims.CLAIMS)
 def test_claims_about_sources_run(claim: str, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -384,6 +384,7 @@ print(1024 * (most() - before))
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_more_than_a_part_is_ever_in_memory(tmp_path: Path) -> None:
     with torch.device("meta"):
