@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mutoscope.errors import RequestError
 from mutoscope.recipes import mini
-from mutoscope.recipes.super_resolution import DETAIL
+from mutoscope.recipes.super_resolution import DETAIL, NOISE_LEVEL, STEPS
 from mutoscope.systems.lavie import LaVie
 from mutoscope.training.provenance import read_provenance, write_provenance
 from mutoscope.training.recipe import Recipe
@@ -84,11 +84,11 @@ LATER: dict[str, dict[str, object]] = {
         "upscaler": ["mutoscope.nn.video_unet", "VideoUNet"],
         "upscaler_vae": ["diffusers", "AutoencoderKL"],
         "upscaler_scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
-        "upscale_steps": 2,
+        "upscale_steps": STEPS,
         "upscale_guidance_scale": 1.0,
         "upscale_num_frames": 8,
         "upscale_detail": DETAIL,
-        "noise_level": 5,
+        "noise_level": NOISE_LEVEL,
     },
 }
 

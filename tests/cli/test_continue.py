@@ -25,6 +25,11 @@ PROMPT = "a red star drifts left"
 Run = Callable[..., Result]
 
 
+def full(*_: object, **__: object) -> None:
+    """A stage whose disk fails."""
+    raise OSError(5, "Input/output error")
+
+
 def sha(path: Path) -> object:
     return probe(path).metadata["frames_sha256"]
 
@@ -70,9 +75,6 @@ def test_a_stage_that_fails_loses_nothing_before_it(
     model = ("--model", cascade_folder, "--num-frames", 7)
     assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError(5, "Input/output error")
-
     for stage, frames in ((Interpolation, 3), (SuperResolution, 7)):
         with monkeypatch.context() as broken:
             broken.setattr(stage, "predict", full)
@@ -96,9 +98,6 @@ def test_going_on_may_fail_too_and_loses_nothing_either(
     model = ("--model", cascade_folder)
     assert run("generate", PROMPT, *model, "--out", "whole.mp4").code == 0
     assert run("generate", PROMPT, *model, "--out", "part.mp4", "--stages", "base").code == 0
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(5, "Input/output error")
 
     preview = "part-whole.preview.mp4"
     for stage, begun, left in (
