@@ -2,11 +2,10 @@
 
 Command: `python -m benchmarks.own_footage FOLDER OUT [STEPS]`, 200 steps by default. FOLDER holds
 videos; one without `NAME.txt` beside it is captioned with its name. The first three quarters of
-each video are trained on, the last quarter is what all figures are of. Each stage starts from the
-shipped weights; where none are shipped, interpolation starts from the base model, as its recipe
-does, and super-resolution is left out. Truth, key frames and results of base and interpolation have
-been through the autoencoder, which was made for the world: figures compare ways, and do not say how
-good films look.
+each video are trained on, the last quarter is what all figures are of. Each stage goes on from the
+shipped weights by its recipe in `mutoscope.recipes.own`. Truth, key frames and results of base and
+interpolation have been through the autoencoder, which was made for the world: figures compare ways,
+and do not say how good films look.
 """
 
 import sys
@@ -20,29 +19,25 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-import mutoscope
 from mutoscope.data.sources import FolderSource
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.pairs import Pairs
 from mutoscope.errors import DataError, MutoscopeError
 from mutoscope.metrics.between import psnr
-from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.recipes import own
 from mutoscope.recipes.between_samples import InterpolationSamples, source_examples
-from mutoscope.recipes.curriculum import BASE, last_finished
 from mutoscope.recipes.interpolation import InterpolationTask
-from mutoscope.recipes.mini import autoencoder, autoencoder4, words
 from mutoscope.recipes.parents import FPS, load_codec, load_text
 from mutoscope.recipes.samples import SIZE
-from mutoscope.recipes.ship import unpack
+from mutoscope.recipes.ship import SHIPPED, unpack
 from mutoscope.recipes.super_resolution import FPS as SMOOTH_FPS
 from mutoscope.recipes.super_resolution import LARGE, EnlargedSamples, SuperResolutionTask
-from mutoscope.recipes.tasks import LAW, NUM_FRAMES, DenoiserTask
+from mutoscope.recipes.tasks import LAW, NUM_FRAMES
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.training.initialise import from_seed
 from mutoscope.training.learner import Learner, accelerator_for
-from mutoscope.training.optim import Muon, Schedule
 from mutoscope.training.prefetch import prefetched
-from mutoscope.training.recipe import Recipe, Task
+from mutoscope.training.recipe import Recipe
 from mutoscope.video.files import probe, read_clip, write_video
 from mutoscope.video.frames import to_floats
 
@@ -105,18 +100,12 @@ def denoised(
 
 
 def learn(
-    recipe: Recipe,
-    parents: Mapping[str, Path],
-    data: Path,
-    out: Path,
-    evaluate: Evaluate,
-    start: VideoUNet | None,
+    recipe: Recipe, runs: Path, data: Path, out: Path, evaluate: Evaluate
 ) -> tuple[Figures, Figures, float]:
     """Figures before and after the recipe's steps, and seconds a step."""
+    parents = {parent.name: runs / parent.name / "model" for parent in recipe.parents}
     run = from_seed(recipe.seed, lambda: recipe.task.prepare(parents, data, "cpu", out / "work"))
     learner = Learner(recipe, run.objective, accelerator_for(recipe, "cpu"))
-    if start is not None:
-        learner.modules["network"].load_state_dict(start.state_dict())
     sheets = out / recipe.name
     sheets.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
@@ -134,94 +123,55 @@ def main(folder: Path, out: Path, steps: int) -> None:
     """Trains each stage and prints the table."""
     split(folder, out)
     runs = out / "runs"
-    if not runs.exists():
-        unpack(Path(mutoscope.__file__).parent / "mini", runs)
-    last = last_finished(runs)
-    models = {name: runs / name / "model" for name in ("autoencoder", "words")}
-    models[BASE.name] = runs / last.name / "model"  # the name under which recipes look for it
-    codec, text = load_codec(models["autoencoder"], "cpu"), load_text(models["words"], "cpu")
-    train, rest = out / "train", out / "held_out"
-
-    def recipe(name: str, task: Task, parents: tuple[Recipe, ...] = ()) -> Recipe:
-        return Recipe(
-            name=f"own-{name}",
-            task=task,
-            parents=(autoencoder(), words(), *parents),
-            steps=steps,
-            optimizer=Muon(lr=5e-4),
-            schedule=Schedule(warmup=10, decay=0.5, shape="cosine"),
-            ema=0.98,
-            precision="bf16",
-        )
-
+    unpack(SHIPPED, runs)
+    codec = load_codec(runs / "autoencoder" / "model", "cpu")
+    text = load_text(runs / "words" / "model", "cpu")
+    rest = out / "held_out"
     table = Table(title=f"PSNR (dB) on the last quarter of each video, {steps} steps")
     for heading in ("stage", "figure", "start", "trained", "to compare with", "s / step"):
         table.add_column(heading)
 
-    def row(stage: str, name: str, result: tuple[Figures, Figures, float], *others: str) -> None:
-        before, after, seconds = result
-        beside = ", ".join(f"{other} {after[other]:.2f}" for other in others) or "-"
-        table.add_row(
-            stage, name, f"{before[name]:.2f}", f"{after[name]:.2f}", beside, f"{seconds:.2f}"
-        )
+    def row(recipe: Recipe, evaluate: Evaluate, figures: Mapping[str, tuple[str, ...]]) -> None:
+        """Trains one stage; figures -> those after training that stand beside them."""
+        recipe = replace(recipe, steps=steps)
+        before, after, seconds = learn(recipe, runs, out / "train", out, evaluate)
+        for name, others in figures.items():
+            beside = ", ".join(f"{other} {after[other]:.2f}" for other in others) or "-"
+            found = f"{before[name]:.2f}", f"{after[name]:.2f}", beside, f"{seconds:.2f}"
+            table.add_row(recipe.name, name, *found)
 
     source = FolderSource(folder=rest, num_frames=NUM_FRAMES, fps=FPS, size=SIZE)
-    assert isinstance(last.task, DenoiserTask)
-    task = replace(
-        last.task, clips=1, images_per_clip=0, batch_size=4, stride=1, time_shift=2.0, samples=1
-    )
     evaluate = denoised(source, codec, lambda network: KeyFrames(network, LAW, text))
-    row("base", "denoised", learn(recipe("base", task), models, train, out, evaluate, None))
+    row(own.base(), evaluate, {"denoised": ()})
 
-    between = InterpolationTask(batch_size=4, samples=1)
+    between = own.interpolation().task
+    assert isinstance(between, InterpolationTask)
     long = FolderSource(
         folder=rest, num_frames=between.num_frames, fps=between.factor * FPS, size=SIZE
     )
     filled = InterpolationSamples(
         LAW, text, codec, between.factor, source_examples(long, HELD_OUT_CLIPS)
     )
-    shipped = runs / "interpolation" / "model" / "interpolator"
-    start = VideoUNet.from_pretrained(shipped) if shipped.is_dir() else None
-    result = learn(
-        recipe("interpolation", between),
-        models,
-        train,
-        out,
+    row(
+        own.interpolation(),
         lambda modules, folder: filled(modules, 0, folder),
-        start,
+        {"interpolated_frame_psnr_db": ("repeated_frame_psnr_db", "blended_frame_psnr_db")},
     )
-    names = [name for name in result[1] if name.startswith("interpolated")]
-    for name in names:
-        others = (name.replace("interpolated", each) for each in ("repeated", "blended"))
-        row("interpolation", name, result, *others)
 
-    upscaler = runs / "super_resolution" / "model"
-    if upscaler.is_dir():
-        larger = SuperResolutionTask(
-            num_frames=8, most_known=3, clips=1, batch_size=2, trained="temporal", samples=1
-        )
-        models |= {"autoencoder4": runs / "autoencoder4" / "model", "upscaler": upscaler}
-        high = FolderSource(folder=rest, num_frames=8, fps=SMOOTH_FPS, size=LARGE)
-        clips = [high.clip(number) for number in range(min(2, len(high)))]
-        enlarged = EnlargedSamples(
-            LAW,
-            text,
-            Pairs(load_codec(models["autoencoder4"], "cpu"), detail=larger.detail),
-            [(frames, captions[0]) for frames, captions in clips],
-        )
-        result = learn(
-            recipe("super-resolution", larger, (autoencoder4(),)),
-            models,
-            train,
-            out,
-            lambda modules, folder: enlarged(modules, 0, folder),
-            None,
-        )
-        row("super-resolution", "enlarged_psnr_db", result, "bicubic_psnr_db")
-    console = Console()
-    console.print(table)
-    if not upscaler.is_dir():
-        console.print("super-resolution: left out, this copy of the package ships no upscaler")
+    larger = own.super_resolution().task
+    assert isinstance(larger, SuperResolutionTask)
+    high = FolderSource(folder=rest, num_frames=8, fps=SMOOTH_FPS, size=LARGE)
+    clips = [high.clip(number) for number in range(min(2, len(high)))]
+    pairs = Pairs(load_codec(runs / "autoencoder4" / "model", "cpu"), detail=larger.detail)
+    enlarged = EnlargedSamples(
+        LAW, text, pairs, [(frames, captions[0]) for frames, captions in clips]
+    )
+    row(
+        own.super_resolution(),
+        lambda modules, folder: enlarged(modules, 0, folder),
+        {"enlarged_psnr_db": ("bicubic_psnr_db",)},
+    )
+    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import train_tokenizer
 from mutoscope.errors import MutoscopeError, RequestError
 from mutoscope.systems import load
-from mutoscope.systems.lavie import BASE, INTERPOLATE, UPSCALE, LaVie
+from mutoscope.systems.cascade import BASE, INTERPOLATE, UPSCALE
+from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import outline
 from mutoscope.systems.plan import Plan, matrix_rate, plan, read_memory, seconds, task_of
 from mutoscope.types import Latents, Size

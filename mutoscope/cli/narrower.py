@@ -13,8 +13,9 @@ from torch import nn
 from mutoscope.cli.making import Settings, open_for, open_planned, planned, task_for
 from mutoscope.errors import RequestError, is_out_of_memory
 from mutoscope.systems import System
+from mutoscope.systems.cascade import UPSCALE
 from mutoscope.systems.cuts import Cuts
-from mutoscope.systems.lavie import UPSCALE, LaVie
+from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import outline
 from mutoscope.systems.plan import DECODE, ENLARGED, LARGE_TEXT, TEXT, Plan
 from mutoscope.types import Latents

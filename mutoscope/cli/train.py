@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipes: Annotated[list[str], Argument(help="MODULE:FUNCTION, e.g. mini:final.")],
+    recipes: Annotated[list[str], Argument(help="MODULE:FUNCTION, e.g. mini:autoencoder.")],
     out: Annotated[Path, Option(help="Folder of the run; one that holds a run is resumed.")],
     data: Annotated[Path | None, Option(help="Your videos, NAME.mp4 beside NAME.txt.")] = None,
     device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
     minutes: Annotated[float | None, Option(help="Stop each recipe by the clock.")] = None,
+    shipped: Annotated[
+        bool, Option("--shipped", help="Take parents that are shipped, and train the rest.")
+    ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Print the recipes and stop.")] = False,
 ) -> None:
     """Train recipes and their parents; the same command again goes on where it was stopped."""
@@ -27,8 +30,11 @@ def train(
     if dry_run:
         print(*found, sep="\n")
         return
+    from mutoscope.recipes.ship import SHIPPED, unpack
     from mutoscope.training.trainer import train as run
 
+    if shipped:
+        unpack(SHIPPED, out)
     for recipe in found:
         print(run(recipe, out, data=data, device=device, minutes=minutes))
 

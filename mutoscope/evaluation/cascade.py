@@ -28,7 +28,8 @@ from mutoscope.metrics.accuracy import Estimate, accuracy, score
 from mutoscope.metrics.interval import Interval, interval
 from mutoscope.metrics.oracle import Oracle, needed_oracle
 from mutoscope.systems import load
-from mutoscope.systems.lavie import BASE, LaVie
+from mutoscope.systems.cascade import BASE
+from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Latents
 from mutoscope.video.atomic import check_place, whole
 from mutoscope.video.frames import to_floats

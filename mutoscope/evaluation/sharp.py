@@ -49,7 +49,8 @@ from mutoscope.metrics.enlarged import edges, flicker
 from mutoscope.metrics.interval import Interval
 from mutoscope.metrics.sharpness import sharpness
 from mutoscope.nn.temporal import StartsAsIdentity
-from mutoscope.systems.lavie import UPSCALE, LaVie
+from mutoscope.systems.cascade import UPSCALE
+from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.reading import quietly
 from mutoscope.types import Video
 from mutoscope.video.atomic import whole

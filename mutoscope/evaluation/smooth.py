@@ -41,7 +41,8 @@ from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.between import between_keys, blended, displacement, psnr, speed
 from mutoscope.metrics.interval import Interval
 from mutoscope.stages.interpolation import num_frames, spread
-from mutoscope.systems.lavie import BASE, INTERPOLATE, LaVie
+from mutoscope.systems.cascade import BASE, INTERPOLATE
+from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Latents, Video
 from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_bytes, to_floats

@@ -1,4 +1,4 @@
-"""How a network that is told more about every place starts as the network that was told less."""
+"""A network that is told more about every place, from one that is told less, and the way back."""
 
 from torch.nn.functional import pad
 
@@ -32,12 +32,41 @@ def widen(network: VideoUNet, *, in_channels: int) -> VideoUNet:
             f"a network of {network.config['in_channels']} input channels cannot be widened to "
             f"{in_channels}: it would have to forget some. Give at least as many."
         )
+    return _taking(network, in_channels)
+
+
+def narrow(network: VideoUNet, *, in_channels: int) -> VideoUNet:
+    """A network of the same weights without its last input channels.
+
+    It gives what the old one gives where those channels are zero.
+
+    Args:
+        network: Where to start; it stays as it is.
+        in_channels: Channels the new network takes, the first of the old ones.
+
+    Returns:
+        A new network, in the precision and on the device of the old one.
+
+    Raises:
+        RequestError: The old network takes fewer channels than that.
+    """
+    if in_channels > network.config["in_channels"]:
+        raise RequestError(
+            f"a network of {network.config['in_channels']} input channels cannot be narrowed to "
+            f"{in_channels}. Give at most as many."
+        )
+    return _taking(network, in_channels)
+
+
+def _taking(network: VideoUNet, in_channels: int) -> VideoUNet:
+    """The network with so many input channels: weights of new ones are zero, last ones left out."""
     # Entries with an underscore are diffusers' notes, among them which arguments were left out.
     arguments = {name: each for name, each in network.config.items() if not name.startswith("_")}
-    widened: VideoUNet = VideoUNet(**arguments | {"in_channels": in_channels})
+    made: VideoUNet = VideoUNet(**arguments | {"in_channels": in_channels})
     state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    state["conv_in.weight"] = pad(state["conv_in.weight"], (0, 0, 0, 0, 0, extra))
+    more = in_channels - network.config["in_channels"]
+    state["conv_in.weight"] = pad(state["conv_in.weight"], (0, 0, 0, 0, 0, more))
     # Assigned and not copied: the tensors keep their precision, device and order in memory.
-    widened.load_state_dict(state, assign=True)
-    widened.train(network.training)
-    return widened
+    made.load_state_dict(state, assign=True)
+    made.train(network.training)
+    return made

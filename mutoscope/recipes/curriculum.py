@@ -48,8 +48,8 @@ from mutoscope.types import Batch, Size, Video
 from mutoscope.world.grammar import caption
 
 SMALL = Size(40, 64)
-# What the interpolation starts from is the last run of the base model, whichever that is.
-BASE = mini.interpolation().parents[-1]
+BASE = mini.first_frame()
+"""The last run of the base model."""
 
 
 def last_finished(runs: Path) -> Recipe:

@@ -21,11 +21,12 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.nn.widen import widen
-from mutoscope.recipes.parents import FPS, latent_cache, load_codec
+from mutoscope.recipes.parents import FPS, latent_cache, load_codec, start_of
 from mutoscope.recipes.samples import GUIDANCE, SIZE, STEPS, Modules, pixels, scenes_to_test
 from mutoscope.recipes.tasks import NUM_FRAMES, DenoiserTask, Evaluate
-from mutoscope.stages.beginning import GOES_ON, beginning_with, channels_beside
+from mutoscope.stages.beginning import GOES_ON, beginning_with, can_begin, channels_beside
 from mutoscope.stages.key_frames import KeyFrames
+from mutoscope.systems.reading import quietly
 from mutoscope.training.optim import Muon, Schedule
 from mutoscope.training.recipe import Recipe, Run
 from mutoscope.types import Batch, Latents, Video
@@ -40,10 +41,11 @@ _DRAWN = 4  # clips on the sheet of an evaluation
 class FirstFrameTask(DenoiserTask):
     """Trains the base model to be told its first frame too, so that one network does both.
 
-    The third parent is the base model. What every base learns goes on; beside it, in every fourth
-    batch, are clips that begin later than a scene does, at any of `later` frames: what a long video
-    goes on from. Their captions say where things started, so they are understood only from their
-    first frame, which is always told. If "temporal" is `trained`, the input layer is too.
+    The third parent is the base model, which may know of first frames already. What every base
+    learns goes on; beside it, in every fourth batch, are clips that begin later than a scene does,
+    at any of `later` frames: what a long video goes on from. Their captions say where things
+    started, so they are understood only from their first frame, which is always told. If "temporal"
+    is `trained`, the input layer is too.
 
     Attributes:
         untold: Share of the other clips that are not told their first frame.
@@ -65,8 +67,15 @@ class FirstFrameTask(DenoiserTask):
         assert isinstance(base.network, VideoUNet)
         codec = load_codec(parents["autoencoder"], device)
         assert run.evaluate is not None
+        network = told_first_frames(base.network)
+        start = start_of(parents)
+        assert start is not None
+        with quietly():
+            before = VideoUNet.from_pretrained(start / "base")
+        if can_begin(before):
+            network.conv_in.load_state_dict(before.conv_in.state_dict())
         stage = KeyFrames(
-            told_first_frames(base.network),
+            network,
             self.process,
             base.text,
             image_weight=self.image_weight,

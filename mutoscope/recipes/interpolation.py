@@ -12,6 +12,7 @@ from mutoscope.data.cache import LatentCache
 from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.data.windows import WindowBatches
 from mutoscope.diffusion.process import VariancePreserving
+from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.nn.widen import widen
 from mutoscope.recipes.between_samples import (
     Example,
@@ -26,11 +27,13 @@ from mutoscope.recipes.parents import (
     load_text,
     load_unet,
     save,
+    start_of,
     text_of,
 )
 from mutoscope.recipes.samples import SIZE
 from mutoscope.recipes.tasks import LAW, NUM_FRAMES
 from mutoscope.stages.interpolation import Interpolation, num_frames
+from mutoscope.systems.reading import quietly
 from mutoscope.training.recipe import Run
 from mutoscope.types import Batch
 
@@ -38,6 +41,8 @@ from mutoscope.types import Batch
 @dataclass(frozen=True, kw_only=True)
 class InterpolationTask:
     """Trains the base model to fill in frames between the key frames that it draws itself.
+
+    The third parent is the base model, or an interpolation to go on from.
 
     Attributes:
         process: The noise law, that of the base model.
@@ -71,7 +76,13 @@ class InterpolationTask:
     ) -> Run:
         codec = load_codec(parents["autoencoder"], device)
         text = load_text(text_of(parents), device)
-        network = widen(load_unet(parents["final"]), in_channels=2 * codec.channels)
+        start = start_of(parents)
+        assert start is not None
+        if (start / "interpolator").is_dir():
+            with quietly():
+                network: VideoUNet = VideoUNet.from_pretrained(start / "interpolator")
+        else:
+            network = widen(load_unet(start), in_channels=2 * codec.channels)
         network.to(device).to(memory_format=torch.channels_last)
         source = self._source(data)
         return Run(

@@ -368,5 +368,5 @@ def super_resolution() -> Recipe:
 
 def cascade() -> tuple[Recipe, ...]:
     """Every run of the whole cascade, parents first, each once."""
-    links = (*interpolation().chain(), *super_resolution().chain())
+    links = (*first_frame().chain(), *interpolation().chain(), *super_resolution().chain())
     return tuple({link.name: link for link in links}.values())

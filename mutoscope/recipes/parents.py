@@ -15,6 +15,7 @@ from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.oracle import Oracle, load_oracle
 from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.nn.widen import narrow
 from mutoscope.recipes.samples import CaptionSamples, WorldSamples
 from mutoscope.recipes.worth import Worth
 from mutoscope.systems.reading import quietly
@@ -57,15 +58,19 @@ def text_of(parents: Mapping[str, Path]) -> Path:
 
 def start_of(parents: Mapping[str, Path]) -> Path | None:
     """The folder of the parent that is a denoiser to start from, if there is one."""
-    others = ("autoencoder", *TEXTS)
+    others = ("autoencoder", "autoencoder4", *TEXTS)
     return next((folder for name, folder in parents.items() if name not in others), None)
 
 
 def load_unet(folder: Path) -> VideoUNet:
-    """The U-Net that `DenoiserTask` left in `folder`, to start another from."""
+    """The U-Net that `DenoiserTask` left in `folder`, to start another from.
+
+    If it may be told a first frame it comes without the input channels of one: it draws from text
+    alone as before.
+    """
     with quietly():
         network: VideoUNet = VideoUNet.from_pretrained(folder / "base")
-    return network
+    return narrow(network, in_channels=network.config["out_channels"])
 
 
 def load_reader(folder: Path, device: str) -> Oracle:

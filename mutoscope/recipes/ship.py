@@ -1,10 +1,10 @@
 """Gathers the finished runs of the chain into the folder of miniatures that the package ships.
 
-Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:final --out
-RUNS`. Weights are stored in half precision; every file says in its header which recipe made it.
+Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:first_frame
+--out RUNS`. Weights are stored in half precision; each file's header says which recipe made it.
 
-The way back, `python -m mutoscope.recipes.ship --unpack RUNS`, lays the shipped parts out as
-finished runs, so that a new run that builds on them need not make them again.
+The way back, `python -m mutoscope.recipes.ship --unpack RUNS` or `mutoscope train --shipped`, lays
+the shipped parts out as finished runs, so that a new run that builds on them need not make them.
 """
 
 import json
@@ -22,7 +22,6 @@ from mutoscope.recipes import mini
 from mutoscope.recipes.super_resolution import DETAIL, NOISE_LEVEL, STEPS
 from mutoscope.systems.lavie import LaVie
 from mutoscope.training.provenance import read_provenance, write_provenance
-from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import claim
 from mutoscope.world.grammar import VOCABULARY
 
@@ -33,6 +32,12 @@ _TEXT = {
     "tokenizer": "tokenizer",
     "contrast.safetensors": "contrast.safetensors",
 }
+_INTERPOLATOR = {
+    "interpolator": "lavie/interpolator",
+    "scheduler": "lavie/interpolator_scheduler",
+}
+_UPSCALER = {"upscaler": "lavie/upscaler", "scheduler": "lavie/upscaler_scheduler"}
+SHIPPED = Path(mini.__file__).parents[1] / "mini"
 PLACES: dict[str, dict[str, str]] = {
     "autoencoder": {"vae": "vae"},
     "text": _TEXT,
@@ -50,17 +55,15 @@ PLACES: dict[str, dict[str, str]] = {
             "base",
             "video",
             "final",
+            "first_frame",
+            "own_base",
         )
     },
-    "interpolation": {
-        "interpolator": "lavie/interpolator",
-        "scheduler": "lavie/interpolator_scheduler",
-    },
+    "interpolation": _INTERPOLATOR,
+    "own_interpolation": _INTERPOLATOR,
     "autoencoder4": {"vae": "lavie/upscaler_vae"},
-    "super_resolution": {
-        "upscaler": "lavie/upscaler",
-        "scheduler": "lavie/upscaler_scheduler",
-    },
+    "super_resolution": _UPSCALER,
+    "own_super_resolution": _UPSCALER,
 }
 SAMPLING: dict[str, object] = {
     "num_frames": 16,
@@ -105,7 +108,7 @@ def ship(runs: Path, target: Path) -> None:
     for place, (run, source) in last.items():
         if not _holds(target / place, runs / run / "model", source):
             _copy(runs / run / "model", source, target / place)
-    for run in (link.name for link in mini.cascade()):
+    for run in dict.fromkeys([*(link.name for link in mini.cascade()), *PLACES]):
         record, kept = runs / run / "model" / "provenance.json", target / "provenance"
         if record.is_file() and not _same_run(record, kept / f"{run}.json"):
             kept.mkdir(exist_ok=True)
@@ -129,32 +132,37 @@ def ship(runs: Path, target: Path) -> None:
 
 
 def unpack(shipped: Path, runs: Path) -> None:
-    """Lays the models of a package out as finished runs in `runs`, which must not hold them yet.
+    """Lays the models of a package out as finished runs in `runs`; what lies there stays.
 
     Their records say the steps and losses of the runs that made them; the weights are the shipped
     ones, in half precision, and the records' hashes are those of these files.
 
     Raises:
-        RequestError: `runs` holds one of these runs already.
+        RequestError: `runs` holds another run of one of these names, finished.
     """
     for run, places in PLACES.items():
         record = shipped / "provenance" / f"{run}.json"
         weights = [path for place in places.values() for path in _weights(shipped / place)]
         if not weights or any(_header(path)["recipe"] != run for path in weights):
             continue
-        recipe: Recipe = getattr(mini, run)()
+        recipe = next(link for link in mini.cascade() if link.name == run)
         model = runs / run / "model"
         if model.exists():
+            if _same_run(record, model / "provenance.json"):
+                continue
             raise RequestError(
-                f"{model} exists already: unpacking would mix two runs. Give an empty folder."
+                f"{model} is of another run than the one that is shipped. Give an empty folder."
             )
         claim(recipe, runs / run)
-        model.mkdir()
+        draft = model.with_name(".unpacking")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
         for source, place in places.items():
             copy = shutil.copytree if (shipped / place).is_dir() else shutil.copy
-            copy(shipped / place, model / source)
-        shutil.copy(record, model / "provenance.json")
-        write_provenance(read_provenance(model), model)
+            copy(shipped / place, draft / source)
+        shutil.copy(record, draft / "provenance.json")
+        write_provenance(read_provenance(draft), draft)
+        draft.rename(model)
 
 
 def _weights(place: Path) -> list[Path]:
@@ -234,6 +242,6 @@ def _header_of(model: Path) -> dict[str, str]:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--unpack":
-        unpack(Path(mini.__file__).parents[1] / "mini", Path(sys.argv[2]))
+        unpack(SHIPPED, Path(sys.argv[2]))
     else:
         ship(Path(sys.argv[1]), Path(sys.argv[2]))

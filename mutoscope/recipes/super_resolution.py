@@ -23,7 +23,14 @@ from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.between import psnr
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.recipes.parents import latent_cache, load_codec, load_text, save, text_of
+from mutoscope.recipes.parents import (
+    latent_cache,
+    load_codec,
+    load_text,
+    save,
+    start_of,
+    text_of,
+)
 from mutoscope.recipes.samples import Modules
 from mutoscope.recipes.tasks import LAW, begin_from
 from mutoscope.stages.super_resolution import SuperResolution, part_of
@@ -50,6 +57,7 @@ class SuperResolutionTask:
 
     On stills it trains an image upscaler. On clips it starts from that, adds layers over time and
     trains only these; every fourth batch then holds stills that a hand-held camera seems to film.
+    The third parent, if there is one, is what it starts from: an upscaler of stills or of clips.
 
     Attributes:
         widths, layers, attention_levels, heads: Of the `VideoUNet`.
@@ -111,9 +119,10 @@ class SuperResolutionTask:
         network = self.network(
             channels=pairs.large.channels, text_width=text.model.config.hidden_size
         )
-        if "upscaler" in parents:
+        start = start_of(parents)
+        if start is not None:
             with quietly():
-                begin_from(VideoUNet.from_pretrained(parents["upscaler"] / "upscaler"), network)
+                begin_from(VideoUNet.from_pretrained(start / "upscaler"), network)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(self.trained == "all" or is_temporal(name))
         stage = SuperResolution(network.to(device), self.process, text, most_known=self.most_known)

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.systems.lavie import INTERPOLATE, UPSCALE, LaVie
+from mutoscope.systems.cascade import INTERPOLATE, UPSCALE
+from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.weights import LAVIE_BASE, LAVIE_INTERPOLATION, LAVIE_SUPER_RESOLUTION
 
 # What LaVie's authors sample with, where it is not the default of `LaVie`, and what the networks

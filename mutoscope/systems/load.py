@@ -49,20 +49,20 @@ def load(
         ModelError: No such folder or name, or a folder that is incomplete, damaged or of another
             kind.
     """
-    folder, shared = _place(name_or_path)
+    folder = folder_of(name_or_path)
     index = _read_index(folder)
     system_class = _CLASSES[index["_class_name"]]
     if offload:
         system: System = outline(name_or_path)
         modules = {n: m for n, m in system.components.items() if isinstance(m, nn.Module)}
-        places = {n: (folder if (folder / n).is_dir() else shared) / n for n in modules}
+        places = {name: _part(folder, name) for name in modules}
         for name, module in modules.items():
             _check_complete(places[name], module)
         system.shelf = Shelf(places, device, dtype)
         return system
     with as_model_error(folder), quietly():
         borrowed = {
-            name: _component(shared / name, library, kind, dtype)
+            name: _component(_part(folder, name), library, kind, dtype)
             for name, (library, kind) in _components(system_class, index).items()
             if not (folder / name).is_dir()
         }
@@ -71,7 +71,7 @@ def load(
         )
     for name, module in system.components.items():
         if isinstance(module, nn.Module):
-            _check_complete(shared / name if name in borrowed else folder / name, module)
+            _check_complete(_part(folder, name), module)
     with as_model_error(folder):
         system.to(device)
     return system
@@ -86,7 +86,7 @@ def folder_of(name_or_path: str | Path) -> Path:
     Raises:
         ModelError: As in `load`.
     """
-    return _place(name_or_path)[0]
+    return _place(name_or_path)
 
 
 def outline(name_or_path: str | Path) -> System:
@@ -101,14 +101,13 @@ def outline(name_or_path: str | Path) -> System:
     """
     if str(name_or_path) == _FULL and not (Path(_FULL).is_dir() or _kept(_FULL).is_dir()):
         return lavie_at_full_size()
-    folder, shared = _place(name_or_path, CONFIGURATIONS)
+    folder = _place(name_or_path, CONFIGURATIONS)
     index = _read_index(folder)
     system_class = _CLASSES[index["_class_name"]]
     components = {}
     with as_model_error(folder), quietly():
         for name, (library, kind) in _components(system_class, index).items():
-            place = (folder if (folder / name).is_dir() else shared) / name
-            components[name] = _component(place, library, kind, None)
+            components[name] = _component(_part(folder, name), library, kind, None)
         parameters = inspect.signature(system_class.__init__).parameters
         settings = {n: value for n, value in index.items() if n in parameters}
         system: System = system_class(**(settings | dict.fromkeys(_none(index)) | components))
@@ -120,8 +119,14 @@ def _none(index: Mapping[str, Any]) -> list[str]:
     return [name for name, value in index.items() if value == [None, None]]
 
 
-def _place(name_or_path: str | Path, files: Sequence[str] = FILES) -> tuple[Path, Path]:
-    """The folder of a system, and the one where the components lie that it lacks.
+def _part(folder: Path, name: str) -> Path:
+    """Where a component of a system lies: in its folder or, shared with others, beside that."""
+    beside = folder.resolve().parent / name
+    return beside if beside.is_dir() and not (folder / name).is_dir() else folder / name
+
+
+def _place(name_or_path: str | Path, files: Sequence[str] = FILES) -> Path:
+    """The folder of a system.
 
     Args:
         name_or_path: As in `load`.
@@ -129,10 +134,9 @@ def _place(name_or_path: str | Path, files: Sequence[str] = FILES) -> tuple[Path
     """
     name, folder = str(name_or_path), Path(name_or_path)
     if folder.is_dir():
-        return folder, folder
+        return folder
     if name == _MINI:
-        # What miniatures share lies beside their folders: `mini/vae` is stored once.
-        return _SHIPPED / "lavie", _SHIPPED
+        return _SHIPPED / "lavie"
     if name == _FULL:
         folder = _kept(_FULL)
         if not folder.is_dir():
@@ -141,7 +145,7 @@ def _place(name_or_path: str | Path, files: Sequence[str] = FILES) -> tuple[Path
         # A model of another kind is refused before gigabytes of it come.
         _read_index(fetch(name, CONFIGURATIONS))
         folder = fetch(name, files)
-    return folder, folder
+    return folder
 
 
 def _kept(name: str) -> Path:

@@ -17,9 +17,10 @@ from mutoscope.encoding.detail import DetailCodec
 from mutoscope.errors import RequestError
 from mutoscope.nn.attention import ReadText
 from mutoscope.stages.interpolation import num_frames as frames_of
+from mutoscope.systems.cascade import BASE, INTERPOLATE, UPSCALE
 from mutoscope.systems.cost import Cost, cost_of, weight_bytes
 from mutoscope.systems.cuts import Cut, Cuts, Decoding
-from mutoscope.systems.lavie import BASE, INTERPOLATE, UPSCALE, LaVie
+from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.long import clips
 from mutoscope.types import Size
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mutoscope.recipes import mini
+from mutoscope.recipes import mini, own
 from mutoscope.training.recipe import Recipe
 from tests.cli.test_generate import Run
 
@@ -31,6 +31,18 @@ def test_all_recipes_are_trained_in_the_order_given(
     result = run("train", *names, "--out", tmp_path, "--minutes", 3)
     assert trained == [("oracle", 3.0), ("autoencoder", 3.0)]
     assert result.out.splitlines() == [str(tmp_path / "oracle"), str(tmp_path / "autoencoder")]
+
+
+def test_shipped_models_stand_for_the_parents_and_one_may_come_back(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mutoscope.training.trainer.train", lambda recipe, out, **_: recipe.name)
+    for _ in range(2):
+        result = run("train", "own:interpolation", "--shipped", "--out", tmp_path / "runs")
+        assert result.code == 0, result.err
+    for parent in own.interpolation().parents:
+        assert (tmp_path / "runs" / parent.name / "model" / "provenance.json").is_file()
+    assert not (tmp_path / "runs" / "own_interpolation").exists()
 
 
 def test_one_unknown_recipe_stops_all_before_any_work(run: Run, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ FROZEN = {
     "personalize": "pictures --name --out --model --steps --device",
     "evaluate": "--out --model --split --prompts --seeds",
     "convert": "--out system --from --base --interpolation --upscale --sd --x4",
-    "train": "recipes --out --data --device --minutes --dry-run",
+    "train": "recipes --out --data --device --minutes --shipped --dry-run",
 }
 
 

@@ -12,8 +12,9 @@ import pytest
 from mutoscope.diffusion.tiles import Tiles
 from mutoscope.diffusion.windows import windows
 from mutoscope.systems import load
+from mutoscope.systems.cascade import UPSCALE
 from mutoscope.systems.cuts import Cut
-from mutoscope.systems.lavie import UPSCALE, LaVie
+from mutoscope.systems.lavie import LaVie
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
 

@@ -1,4 +1,5 @@
-"""A widened network starts as the one it is made of, and can learn what is beside the sample."""
+"""A widened network starts as the one it is made of, can learn what is beside the sample, and goes
+back to what it is without that."""
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from torch import Tensor
 
 from mutoscope.errors import RequestError
 from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.nn.widen import widen
+from mutoscope.nn.widen import narrow, widen
 
 
 def network(channels: int = 4, width: int = 8) -> VideoUNet:
@@ -79,3 +80,25 @@ def test_precision_is_kept() -> None:
 def test_channels_cannot_be_taken_away() -> None:
     with pytest.raises(RequestError, match="4 input channels cannot be widened to 3"):
         widen(network(), in_channels=3)
+
+
+@torch.no_grad()
+def test_a_narrowed_network_gives_what_the_wide_one_gives_where_nothing_is_beside() -> None:
+    wide = network(8)
+    before = wide.conv_in.weight.clone()
+    narrowed = narrow(wide, in_channels=4)
+    assert narrowed.config["in_channels"] == 4
+    sample = draw(2, 4, 3, 6, 8)
+    alone, told = (torch.cat([sample, scale * draw(2, 4, 3, 6, 8, seed=2)], 1) for scale in (0, 1))
+    torch.testing.assert_close(narrowed(sample, TIME, TEXT), wide(alone, TIME, TEXT))
+    assert (wide(told, TIME, TEXT) - wide(alone, TIME, TEXT)).abs().max() > 0.1
+    narrowed.conv_in.weight.zero_()
+    assert torch.equal(wide.conv_in.weight, before)
+
+
+def test_narrowing_gives_back_what_was_widened_and_cannot_add_channels() -> None:
+    base = network()
+    again = narrow(widen(base, in_channels=9), in_channels=4).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in base.state_dict().items())
+    with pytest.raises(RequestError, match="4 input channels cannot be narrowed to 5"):
+        narrow(base, in_channels=5)

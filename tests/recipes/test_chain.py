@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 
 from mutoscope.errors import RequestError
 from mutoscope.nn.temporal import TemporalAttention, is_temporal
-from mutoscope.recipes import claims, mini, samples, worth
+from mutoscope.recipes import claims, mini, own, samples, worth
 from mutoscope.recipes.again import again, lacking
 from mutoscope.recipes.curriculum import NewTimeTask
+from mutoscope.recipes.first_frame import FirstFrameTask
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.parents import load_unet
 from mutoscope.recipes.readers import OracleTask, TextTask
@@ -81,6 +82,17 @@ def small_chain() -> dict[str, Recipe]:
         "base": told,
         "video": replace(told, stride=2, thing_weight=2.0),
         "final": replace(told, stride=2, thing_weight=1.5),
+        "first_frame": FirstFrameTask(
+            widths=(16, 32, 32),
+            heads=(1, 1, 1),
+            images=6,
+            clips=3,
+            batch_size=2,
+            samples=2,
+            frame_numbers=True,
+            later=2,
+            later_clips=2,
+        ),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
@@ -119,6 +131,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples, "STEPS", 2)  # nobody looks at what untrained networks draw
         patch.setattr(worth, "DIRECTED", 1)
+        train(recipes["first_frame"], folder)
         train(recipes["interpolation"], folder)
         train(recipes["super_resolution"], folder)
     return folder
@@ -133,12 +146,12 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
     assert (runs / "final" / "samples" / "step_00000002" / "test.png").is_file()
     assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
-    for last in ("interpolation", "super_resolution"):
+    for last in ("first_frame", "interpolation", "super_resolution"):
         verify_chain(small_chain()[last], folders)
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
-    for recipe in small_chain()["final"].chain():
+    for recipe in small_chain()["first_frame"].chain():
         assert not lacking(recipe, runs)
         found = again(recipe, runs, steps=2)
         assert found.difference < 1e-5
@@ -379,14 +392,12 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         "autoencoder",
         "words",
         "oracle",
-        "final",
+        "first_frame",
         "interpolation",
         "autoencoder4",
         "super_resolution",
     }
-    for part in ("vae", "text_encoder", "tokenizer"):
-        (tmp_path / "mini" / part).rename(tmp_path / "mini" / "lavie" / part)
-    system = load(tmp_path / "mini" / "lavie")
+    system = load(tmp_path / "mini" / "lavie")  # what miniatures share lies beside it
     video = system("a red star drifts left over the sea", steps=2, num_frames=6)
     assert video.frames.shape == (1, 6, 320, 512, 3)
     assert video.fps == 32.0
@@ -399,21 +410,30 @@ def test_shipped_models_unpack_as_finished_runs(
     for name, recipe in recipes.items():
         monkeypatch.setattr(mini, name, lambda recipe=recipe: recipe)
     ship(runs, tmp_path / "mini")
-    shutil.rmtree(tmp_path / "mini" / "lavie" / "interpolator")  # what has yet to be made
     unpack(tmp_path / "mini", tmp_path / "runs")
-    names = ("autoencoder", "words", "final")
+    names = ("autoencoder", "words", "interpolation")
     parents = {name: tmp_path / "runs" / name / "model" for name in names}
     before = {name: file_hashes(folder) for name, folder in parents.items()}
-    train(recipes["interpolation"], tmp_path / "runs")
+    own_recipe = small(own.interpolation(), recipes["interpolation"].task, recipes)
+    train(own_recipe, tmp_path / "runs")
     assert {name: file_hashes(folder) for name, folder in parents.items()} == before
-    assert not (tmp_path / "runs" / "final" / "checkpoints").exists()
-    last = read_provenance(tmp_path / "runs" / "interpolation" / "model")
+    assert not (tmp_path / "runs" / "interpolation" / "checkpoints").exists()
+    last = read_provenance(tmp_path / "runs" / "own_interpolation" / "model")
     assert last.parents["words"] == Ancestor(recipes["words"].hash(), 2)
+    unpack(tmp_path / "mini", tmp_path / "runs")  # changes nothing
+    assert {name: file_hashes(folder) for name, folder in parents.items()} == before
+    ship(tmp_path / "runs", tmp_path / "own")
+    with safe_open(
+        tmp_path / "own" / "lavie" / "interpolator" / "diffusion_pytorch_model.safetensors", "pt"
+    ) as file:
+        assert file.metadata()["recipe"] == "own_interpolation"
+    shutil.rmtree(tmp_path / "runs" / "own_interpolation")
     shipped = file_hashes(tmp_path / "mini")
     ship(tmp_path / "runs", tmp_path / "mini")
     # What was there is the same to the byte, however often it is unpacked and shipped again.
     again = file_hashes(tmp_path / "mini")
-    assert {name: again[name] for name in shipped} == shipped
-    assert "lavie/interpolator/diffusion_pytorch_model.safetensors" in again
-    with pytest.raises(RequestError, match="exists already"):
+    assert again == shipped
+    record = tmp_path / "runs" / "words" / "model" / "provenance.json"
+    record.write_text(record.read_text().replace('"steps": 2', '"steps": 3'))
+    with pytest.raises(RequestError, match="of another run than the one that is shipped"):
         unpack(tmp_path / "mini", tmp_path / "runs")

@@ -9,6 +9,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from mutoscope.encoding.text import train_tokenizer
 from mutoscope.nn.temporal import is_temporal
+from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.first_frame import FirstFrameSamples, FirstFrameTask, first_frame
 from mutoscope.recipes.mini import autoencoder, base, words
 from mutoscope.recipes.parents import load_unet
@@ -74,7 +75,10 @@ def test_it_goes_on_from_the_base_with_its_batches_and_those_of_later_clips(
     assert (tmp_path / "first_frames.png").is_file()
 
     run.export(stage.modules(), tmp_path / "model")
-    assert can_begin(load_unet(tmp_path / "model"))
+    assert can_begin(VideoUNet.from_pretrained(tmp_path / "model" / "base"))
+    # Other runs start from it as from any base.
+    again = load_unet(tmp_path / "model").state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in start.items())
 
 
 def test_only_time_layers_and_the_input_are_trained_if_that_is_asked(
