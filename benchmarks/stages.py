@@ -46,20 +46,24 @@ NEEDED = {
 
 @dataclass
 class Clock:
-    """Notes when each step of each stage ends, and the most memory in use since the last stage.
+    """Notes when each step of each stage ends, and the most memory in use in it.
+
+    A stage's peak is that of a usual step. What comes between stages or windows, decoding above
+    all, falls into some step too, so the highest of all is that of the whole work.
 
     Attributes:
         device: Where the networks are.
         steps: Seconds between the ends of neighbouring steps of one stage, stage after stage.
         totals: How many steps each of these stages has.
-        peaks: Most bytes in use in each, above what was there when the clock was made.
+        peaks: Most bytes in use in each step, above what was there when the clock was made; after
+            the last stage's the peak of what came then.
         finite: Whether no latent was infinite or not a number.
     """
 
     device: str
     steps: list[list[float]] = field(default_factory=list)
     totals: list[int] = field(default_factory=list)
-    peaks: list[int] = field(default_factory=list)
+    peaks: list[list[int]] = field(default_factory=list)
     finite: bool = True
 
     def __post_init__(self) -> None:
@@ -73,18 +77,22 @@ class Clock:
             torch.cuda.synchronize()
         now = time.perf_counter()
         if done == 1:
-            if self.steps:
-                self.end_of_stage()
             self.steps.append([])
+            self.peaks.append([])
             self.totals.append(total)
         else:
             self.steps[-1].append(now - self._last)
+        self._note_peak()
         self.finite = self.finite and bool(latents.isfinite().all())
         self._last = time.perf_counter()
 
-    def end_of_stage(self) -> None:
-        """What comes next is another stage's, but for its first step."""
-        self.peaks.append(most_in_use(self.device) - self._loaded)
+    def end(self) -> None:
+        """All is done."""
+        self.peaks.append([])
+        self._note_peak()
+
+    def _note_peak(self) -> None:
+        self.peaks[-1].append(most_in_use(self.device) - self._loaded)
         forget_peak(self.device)
 
 
@@ -175,7 +183,7 @@ def timed(asked: argparse.Namespace) -> tuple[Plan, Clock]:
     _draw(system, stages, made, 1 + system.config.factor, Size(cells, cells), None)
     clock = Clock(asked.device)
     _draw(system, stages, made, frames, size, clock)
-    clock.end_of_stage()
+    clock.end()
     return made, clock
 
 
@@ -226,14 +234,18 @@ def table(made: Plan, clock: Clock, rate: float) -> str:
         "|---" * 9 + "|",
     ]
     parts = [line for line in made.lines if line.name in NEEDED]
-    for line, spent, total, peak in zip(parts, clock.steps, clock.totals, clock.peaks, strict=True):
-        each = statistics.median(spent)
+    *peaks, _ = clock.peaks
+    for line, spent, total, found in zip(parts, clock.steps, clock.totals, peaks, strict=True):
+        each, peak = statistics.median(spent), statistics.median_low(found)
         reached = line.flops / (each * total)
         lines.append(
             f"| {line.name} | {total} | {each:.3g} | {each * total:.3g} | "
             f"{seconds(line.flops, rate):.3g} | {reached / 1e12:.3g} | {reached / rate:.0%} | "
             f"{peak / 1e6:.0f} MB | {line.above / 1e6:.0f} MB |"
         )
+    most = max(max(found) for found in clock.peaks)
+    planned = max(line.above for line in made.lines)
+    lines += ["", f"At most {most / 1e6:.0f} MB, decoding included; predicted {planned / 1e6:.0f}."]
     return "\n".join(lines)
 
 

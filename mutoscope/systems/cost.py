@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten, tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -38,9 +38,9 @@ def cost_of(work: Callable[[], object]) -> Cost:
     """
     meter = _Meter()
     # In inference mode composite operations arrive whole: only so is attention seen as one.
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter, meter:
+    with torch.inference_mode(), meter:
         work()
-    return Cost(counter.get_total_flops(), meter.peak)
+    return Cost(meter.flops, meter.peak)
 
 
 def weight_bytes(module: nn.Module, dtype: torch.dtype) -> int:
@@ -48,13 +48,33 @@ def weight_bytes(module: nn.Module, dtype: torch.dtype) -> int:
     return sum(parameter.numel() for parameter in module.parameters()) * dtype.itemsize
 
 
+@dataclass(frozen=True)
+class _Operation:
+    """What is known of an operation on tensors of given shapes.
+
+    Attributes:
+        flops: That it takes.
+        made: Shape, strides and precision of the new tensors that it gives; None if it gives
+            anything else: a view, a tensor that it was given, a number.
+    """
+
+    flops: int
+    made: tuple[tuple[torch.Size, tuple[int, ...], torch.dtype], ...] | None
+
+
+# PyTorch finds out anew what each operation gives, in Python, which takes most of the time of a
+# plan; networks repeat themselves, and so do the ways of cutting that a plan compares.
+_KNOWN: dict[object, _Operation] = {}
+
+
 class _Meter(TorchDispatchMode):
-    """Adds up the storages of tensors as they are made, and takes them off as they are freed."""
+    """Counts operations, adds up the storages of tensors as they are made, and takes them off as
+    they are freed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.live = self.peak = 0
-        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        self.live = self.peak = self.flops = 0
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def __torch_dispatch__(
         self,
@@ -63,13 +83,22 @@ class _Meter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        result = function(*args, **(kwargs or {}))
+        given, structure = tree_flatten((args, kwargs or {}))
+        key = (function, structure, *map(_told, given))
+        if known := _KNOWN.get(key):
+            result = _again(known, function, args, kwargs or {})
+        else:
+            with FlopCounterMode(display=False) as counter:
+                result = function(*args, **(kwargs or {}))
+            known = _Operation(counter.get_total_flops(), _made(function, result, given))
+            _KNOWN[key] = known
+        self.flops += known.flops
         for tensor in tree_leaves(result):
             if (
                 isinstance(tensor, Tensor)
-                and (storage := tensor.untyped_storage()) not in self._known
+                and (storage := tensor.untyped_storage()) not in self._seen
             ):
-                self._known.add(storage)
+                self._seen.add(storage)
                 self.live += storage.nbytes()
                 self.peak = max(self.peak, self.live)
                 weakref.finalize(storage, self._free, storage.nbytes())
@@ -77,3 +106,41 @@ class _Meter(TorchDispatchMode):
 
     def _free(self, size: int) -> None:
         self.live -= size
+
+
+def _told(value: object) -> object:
+    """What of an argument decides what an operation gives; equal numbers may differ in kind."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.storage_offset(), value.dtype, value.device
+    return type(value), value
+
+
+def _made(function: Any, result: Any, given: Sequence[object]) -> Any:
+    """See `_Operation.made`."""
+    several = isinstance(result, tuple) and len(result) > 1
+    results: tuple[Any, ...] = result if several else (result,)
+    if function._schema.is_mutable or not all(isinstance(each, Tensor) for each in results):
+        return None
+    before = {each.untyped_storage()._cdata for each in given if isinstance(each, Tensor)}
+    storages = [each.untyped_storage() for each in results]
+    whole = all(
+        each.is_meta
+        and each.storage_offset() == 0
+        and storage._cdata not in before
+        and storage.nbytes() == each.numel() * each.element_size()
+        for each, storage in zip(results, storages, strict=True)
+    )
+    if not whole or len({storage._cdata for storage in storages}) < len(results):
+        return None
+    return tuple((each.shape, each.stride(), each.dtype) for each in results)
+
+
+def _again(known: _Operation, function: Any, args: Any, kwargs: Any) -> Any:
+    """What a known operation gives."""
+    if known.made is None:
+        return function(*args, **kwargs)
+    results = tuple(
+        torch.empty_strided(shape, strides, dtype=dtype, device="meta")
+        for shape, strides, dtype in known.made
+    )
+    return results if len(results) > 1 else results[0]

@@ -1,5 +1,6 @@
 """The benchmark of stages draws a video on any machine and tells the stages apart."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ def test_each_stage_has_a_line(
     cascade_folder: Path, capsys: pytest.CaptureFixture[str], weights: list[str]
 ) -> None:
     main(["--model", str(cascade_folder), "--steps", "3", *weights])
-    told, _, _, _, *rows = capsys.readouterr().out.splitlines()
+    told, _, _, _, *rows, _, most = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"At most \d+ MB, decoding included; predicted \d+\.", most)
     assert "all latents finite: True" in told
     assert [row.split(" | ")[0] for row in rows] == ["| base", "| interpolate", "| upscale"]
     steps = [int(row.split(" | ")[1]) for row in rows]
@@ -30,9 +32,22 @@ def test_the_clock_sees_what_is_not_finite() -> None:
     clock(2, 2, torch.full((1, 4, 1, 2, 2), torch.nan))
     assert not clock.finite
     clock(1, 3, torch.zeros(1, 4, 1, 2, 2))
-    clock.end_of_stage()
+    clock.end()
     assert clock.totals == [2, 3]
     assert [len(spent) for spent in clock.steps] == [1, 0]
+    assert [len(found) for found in clock.peaks] == [2, 1, 1]
+
+
+def test_what_comes_after_the_last_step_is_no_step_of_it() -> None:
+    clock = Clock("cpu")
+    for done in (1, 2, 3):
+        torch.ones(10_000_000)
+        clock(done, 3, torch.zeros(1))
+    torch.ones(60_000_000)
+    clock.end()
+    (steps, (after,)) = clock.peaks
+    assert all(35e6 < step < 60e6 for step in steps)
+    assert after > 220e6
 
 
 def test_one_step_has_no_time(cascade_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
