@@ -1,8 +1,8 @@
 """The shipped miniatures: the chain from nothing to LaVie's whole cascade at a quarter of its size.
 
-Command: `mutoscope train mini:interpolation mini:super_resolution --out runs/mini`, or any run of
-the chain alone, with what it builds on. Each run has its own folder there; a chain that was stopped
-goes on when the same command is given again.
+Command: `mutoscope train mini:first_frame mini:interpolation mini:super_resolution --out RUNS`, or
+any run of the chain alone, with what it builds on. Each run has its own folder there; a chain that
+was stopped goes on when the same command is given again.
 """
 
 from mutoscope.recipes.first_frame import first_frame as first_frame_of
