@@ -13,9 +13,11 @@ import sys
 CASES = (
     "base 16 20 32",
     "base 16 40 64",
+    "base/4 16 40 64",
     "base 16 40 64 bf16",
     "interpolation 16 20 32",
     "interpolation 16 40 64",
+    "interpolation/4 16 40 64",
     "super_resolution 16 20 32",
     "super_resolution 16 40 64",
     "decode 1 20 32",

@@ -1,5 +1,8 @@
 """The spatio-temporal transformer of the video U-Net: attention over space, text and time."""
 
+from collections.abc import Callable
+
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,6 +14,8 @@ from mutoscope.nn.fold import Fold
 from mutoscope.nn.placing import PlaceCode
 from mutoscope.nn.temporal import TemporalAttention
 from mutoscope.nn.temporal_conv import TemporalResnetBlock
+
+_ROWS, _PLACES = 0, 1  # axes of tokens R N C
 
 
 class GatedLinear(nn.Module):
@@ -51,6 +56,12 @@ class TransformerBlock(nn.Module):
     frames. Single images pass it by, and so does a clip of one frame: it is an image. With
     `temporal_pattern="clip"` attention among all places of all frames takes its place.
 
+    Attributes:
+        parts: In how many parts one after the other each layer does its work when nothing is
+            trained: over frames where places attend to each other, else over places. It changes no
+            more than rounding, and queries, keys, values and the wide inside of the feed-forward
+            are there for one part at a time. What joins all frames and places is not cut.
+
     Source: LaVie (arXiv 2309.15103) §4.1 and, for images, §4.2.
     """
 
@@ -58,6 +69,7 @@ class TransformerBlock(nn.Module):
         self, width: int, config: BlockConfig, *, num_heads: int, only_cross_attention: bool
     ) -> None:
         super().__init__()
+        self.parts = 1
         self.temporal = config.temporal
         self.temporal_attention = config.temporal_attention
         self.norm1 = nn.LayerNorm(width)
@@ -91,12 +103,23 @@ class TransformerBlock(nn.Module):
 
     def forward(self, tokens: Tensor, text: FoldedText, fold: Fold) -> Tensor:
         """`R N C` -> `R N C`."""
-        tokens = tokens + self._first_attention(self.norm1(tokens), text, fold)
-        tokens = tokens + self.attn2(self.norm2(tokens), text, fold)
+        tokens = self._add(
+            tokens,
+            lambda part: self._first_attention(self.norm1(part), text, fold),
+            over=self._first_over,
+        )
+        tokens = self._add(tokens, lambda part: self.attn2(self.norm2(part), text, fold))
         if self.temporal_attention == "before":
             tokens = self._over_time(tokens, fold)
-        tokens = tokens + self.ff(self.norm3(tokens))
+        tokens = self._add(tokens, lambda part: self.ff(self.norm3(part)))
         return self._over_time(tokens, fold) if self.temporal_attention == "after" else tokens
+
+    @property
+    def _first_over(self) -> int | None:
+        """The axis that the first attention may be cut along."""
+        if isinstance(self.attn1, SparseCausalAttention):
+            return None  # frames attend to other frames
+        return _PLACES if isinstance(self.attn1, TextAttention) else _ROWS
 
     def _first_attention(self, tokens: Tensor, text: FoldedText, fold: Fold) -> Tensor:
         if isinstance(self.attn1, TextAttention):
@@ -114,8 +137,23 @@ class TransformerBlock(nn.Module):
         told = {"num_clips": fold.clips, "stride": fold.stride}
         if isinstance(self.attn_temp, TemporalAttention):
             told["first"] = fold.first
-        clips = clips + self.attn_temp(self.norm_temp(clips), **told)
+        clips = self._add(
+            clips,
+            lambda part: self.attn_temp(self.norm_temp(part), **told),
+            over=None if isinstance(self.attn_temp, ClipAttention) else _PLACES,
+        )
         return fold.join([clips, images])
+
+    def _add(
+        self, tokens: Tensor, layer: Callable[[Tensor], Tensor], over: int | None = _PLACES
+    ) -> Tensor:
+        """`tokens` and what a layer makes of them, in parts along an axis, or all at once."""
+        if self.parts == 1 or over is None or torch.is_grad_enabled():
+            return tokens + layer(tokens)
+        # In place: whoever calls the block has no other use for what he gives it.
+        for part in tokens.split(-(-tokens.shape[over] // self.parts), over):
+            part += layer(part)
+        return tokens
 
 
 class Transformer(nn.Module):

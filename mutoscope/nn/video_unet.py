@@ -43,6 +43,7 @@ from mutoscope.nn.levels import (
     up_levels,
 )
 from mutoscope.nn.placing import FrameCode, Moment
+from mutoscope.nn.transformer import TransformerBlock
 from mutoscope.types import Latents, Times
 
 
@@ -321,6 +322,13 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             skips = [rows, *beginning.first(layers_anew - 1, rows, *told)]
         rows = finest.layers(range(count - layers_anew, count), deep, skips, *told)
         return finest.over_time(rows, moment, fold), deep
+
+    def set_parts(self, parts: int) -> None:
+        """In how many parts attention and feed-forward do their work from now on, when nothing is
+        trained: more take less memory and change no more than rounding; 1 does all at once."""
+        for block in self.modules():
+            if isinstance(block, TransformerBlock):
+                block.parts = parts
 
     def read_text(self, encoder_hidden_states: Float[Tensor, "B *texts L D"]) -> ReadText:
         """The keys and values that attention to text makes of it, layer by layer.

@@ -15,15 +15,18 @@ class Cut:
         tiles: Parts of the frame; None for the whole of it.
         apart: Whether it is asked with text and without one after the other, and not in one call.
             The answers are the same but for rounding.
+        parts: In how many parts its attention and feed-forward work; see `VideoUNet.set_parts`.
     """
 
     window: int
     tiles: Tiles | None
     apart: bool = False
+    parts: int = 1
 
     def __str__(self) -> str:
         parts = [] if self.tiles is None else [f"tiles of {self.tiles.height}x{self.tiles.width}"]
         parts += ["guidance in two calls"] * self.apart
+        parts += [f"attention in {self.parts} parts"] * (self.parts > 1)
         return ", ".join([f"windows of {self.window}", *parts])
 
 

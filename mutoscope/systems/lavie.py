@@ -144,6 +144,7 @@ class LaVie(Cascade):
                 with self.at_work("vae"):
                     first = encoded(image, small, codec)
             cells = codec.latent_size(small)
+            self.base.set_parts(cuts.stages[BASE].parts)
             with self.at_work("base"):
                 drawn = draws.sample_windows(
                     parts,
@@ -345,6 +346,7 @@ class LaVie(Cascade):
 
         with torch.inference_mode():
             told = self._described(stage, UPSCALE, prompts, negative_prompt)
+        self.upscaler.set_parts(cut.parts)
         with self.at_work("upscaler", "upscaler_vae"):
             windows = stage.enlarge(
                 stage.knowing_in_parts(told, low, shape, noise_level, generators),
@@ -406,6 +408,7 @@ class LaVie(Cascade):
             factor=self.config.factor,
         )
         told = stage.knowing(self._described(stage, INTERPOLATE, prompts, negative_prompt), keys)
+        self.interpolator.set_parts(cut.parts)
         with self.at_work("interpolator"):
             parts = stage.fill(
                 told,

@@ -40,6 +40,7 @@ _ENCODER_BYTES, _ENCODER_FRAMES = 6, 45
 # draws. The interpolation also sees its key frames, and the upscaler all but the details.
 _LEAST_TILE = {INTERPOLATE: 0.5, UPSCALE: 0.25}
 _LEAST_WINDOW = 4
+_PARTS = (4, 16)  # in which attention and feed-forward may work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,15 +317,17 @@ class _Works:
             usual = replace(usual, tiles=None)
         for apart in (False, True) if self._branches(name) > 1 else (False,):
             yield replace(usual, apart=apart)
+        for parts in _PARTS:
+            yield replace(usual, apart=apart, parts=parts)
         if gently or tiles is None:
             return
         learned = self._grid_of(self.system.native_size, name)
         for tiles in _tilings(grid, [_LEAST_TILE[name] * side for side in learned]):
-            yield Cut(window=usual.window, tiles=tiles, apart=True)
+            yield Cut(window=usual.window, tiles=tiles, apart=True, parts=parts)
         window = usual.window
         while window > _LEAST_WINDOW:
             window = max(window // 2, _LEAST_WINDOW)
-            yield Cut(window=window, tiles=tiles, apart=True)
+            yield Cut(window=window, tiles=tiles, apart=True, parts=parts)
 
     def _branches(self, name: str) -> int:
         config = self.system.config
@@ -425,7 +428,9 @@ class _Works:
             UPSCALE: config.upscale_steps,
         }[name]
         costs = [
-            _network_cost(network, together, count, tall, wide, self._tokens(name), self.dtype)
+            _network_cost(
+                network, together, count, tall, wide, self._tokens(name), self.dtype, cut.parts
+            )
             for count in counts
         ]
         # Noise, the latents of this step and the next, and what each branch was told and predicts.
@@ -477,6 +482,7 @@ def _network_cost(
     width: int,
     tokens: int,
     dtype: torch.dtype,
+    parts: int,
 ) -> Cost:
     config = _config(network)
     noisy = config.num_noise_levels is not None
@@ -484,6 +490,7 @@ def _network_cost(
     read = _read(network, text)
 
     def call() -> None:
+        network.set_parts(parts)  # type: ignore[operator]
         shape = batch, config.in_channels, frames, height, width
         network(
             sample=torch.empty(shape, dtype=dtype, device="meta"),

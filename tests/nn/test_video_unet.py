@@ -86,6 +86,33 @@ def inputs_of(network: VideoUNet, **options: object) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [{}, INTERPOLATOR, UPSCALER, COMPARED, {"temporal_pattern": "clip"}, {"frame_numbers": 3}],
+    ids=["", "between", "larger", "compared", "clip", "numbers"],
+)
+@pytest.mark.parametrize("num_images", [0, 2])
+def test_in_parts_it_says_the_same_and_learns_as_before(kind, num_images) -> None:
+    network = tiny(**kind)
+    told = inputs_of(network, frames=3 + num_images)
+    if num_images:
+        told["encoder_hidden_states"] = told["encoder_hidden_states"][:, None].repeat(1, 3, 1, 1)
+    told["num_images"] = num_images
+    with torch.no_grad():
+        whole = network(**told)
+        for parts in (2, 3, 50):
+            network.set_parts(parts)
+            torch.testing.assert_close(network(**told), whole, atol=1e-4, rtol=1e-4)
+    network(**told).square().mean().backward()
+    gradients = {name: each.grad for name, each in network.named_parameters()}
+    network.zero_grad()
+    network.set_parts(1)
+    network(**told).square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert (parameter.grad is None) == (gradients[name] is None)
+        assert parameter.grad is None or torch.equal(parameter.grad, gradients[name])
+
+
+@pytest.mark.parametrize(
     ("widths", "attends", "layers", "heads"),
     [((8, 16, 24), (True, True, False), 1, 4), ((8, 16, 16), (False, True, True), 2, 2)],
 )

@@ -1,8 +1,9 @@
 """Measures what a piece of work takes beside what was predicted, in a process of its own.
 
 `python -m tests.systems.peak WORK FRAMES HEIGHT WIDTH [PRECISION [usual]]` prints one JSON object;
-WORK is a network of LaVie's at the middle size ("base", "interpolation", "super_resolution"), the
-decoding of frames ("decode"), or "lavie-mini" for a whole video of it (height and width in pixels).
+WORK is a network of LaVie's at the middle size ("base", "interpolation", "super_resolution"; with
+attention in four parts "base/4" and so on), the decoding of frames ("decode"), or "lavie-mini" for
+a whole video of it (height and width in pixels).
 With "usual" the C library may keep what is freed, as it does without `--memory`.
 """
 
@@ -55,6 +56,7 @@ def measured(work: Callable[[Shape], object], shape: Shape) -> tuple[int, float]
 
 def network_work(name: str, device: str, dtype: torch.dtype) -> Callable[[Shape], object]:
     """One call of a network of random weights, with guidance."""
+    name, _, parts = name.partition("/")
     with torch.device(device):
         network = VideoUNet(
             **NETWORKS[name]
@@ -66,6 +68,7 @@ def network_work(name: str, device: str, dtype: torch.dtype) -> Callable[[Shape]
         )
     nn.Module.to(network.eval(), dtype)
     noisy = network.config.num_noise_levels is not None
+    network.set_parts(int(parts or 1))
 
     def work(shape: Shape) -> object:
         return network(

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from mutoscope.systems.plan import (
 )
 from mutoscope.types import Size
 from tests.conftest import SENTENCE
+from tests.systems.peak import network_work
 
 FP32 = (torch.float32,)
 BOTH = (torch.float32, torch.bfloat16)
@@ -89,6 +91,15 @@ def test_memory_counts_what_lives_at_the_same_time() -> None:
     assert product.flops == 2 * 4 * 5 * 6
 
 
+def test_in_parts_attention_and_feed_forward_take_less() -> None:
+    whole, parts = (
+        cost_of(partial(network_work(name, "meta", torch.float32), (8, 16, 32)))
+        for name in ("base", "base/4")
+    )
+    assert parts.peak < 0.7 * whole.peak
+    assert parts.flops == pytest.approx(whole.flops, rel=0.03)  # the text is read for each part
+
+
 def test_attention_keeps_no_scores() -> None:
     def work() -> None:
         states = torch.empty(1, 2, 1000, 8, device="meta")
@@ -136,6 +147,7 @@ def test_less_memory_is_met_by_cutting_more(cascade_folder: Path) -> None:
     assert [dtype for _, dtype, _ in seen].index(torch.bfloat16) > 0
     assert seen[-1][2].tiles is not None
     assert seen[-1][2].apart
+    assert seen[-1][2].parts > 1
     # What is said to be the least is enough.
     assert plan(system, asked, memory=least, dtypes=BOTH).peak <= least
 
@@ -143,7 +155,7 @@ def test_less_memory_is_met_by_cutting_more(cascade_folder: Path) -> None:
 def test_cuts_that_change_nothing_change_nothing(tiny_cascade: LaVie) -> None:
     usual = tiny_cascade.usual_cuts()
     whole = tiny_cascade(SENTENCE, output_type="pt", stages=["base", "interpolate"]).frames
-    stages = {name: replace(cut, apart=True) for name, cut in usual.stages.items()}
+    stages = {name: replace(cut, apart=True, parts=3) for name, cut in usual.stages.items()}
     cuts = replace(usual, stages=stages, small=Decoding(frames=1))
     told = []
     cut = tiny_cascade(
