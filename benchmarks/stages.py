@@ -178,6 +178,8 @@ def timed(asked: argparse.Namespace) -> tuple[Plan, Clock]:
         loaded = load(asked.model, device=asked.device, dtype=made.dtype, offload=made.offload)
         assert isinstance(loaded, LaVie)
         system = _with_steps(loaded, asked.steps)
+    if asked.compile:
+        system.compile_networks()
     # What is loaded or compiled when it is first used is neither a step's time nor its memory.
     cells = _CELLS * times * LatentCodec(system.vae).spatial_factor
     _draw(system, stages, made, 1 + system.config.factor, Size(cells, cells), None)
@@ -261,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--num-frames", type=int, help="of the finished video")
     parser.add_argument("--steps", type=int, help="of every stage, 2 or more")
     parser.add_argument("--memory", help="as in generate")
+    parser.add_argument("--compile", action="store_true", help="as in generate")
     asked = parser.parse_args(arguments)
     try:
         made, clock = timed(asked)

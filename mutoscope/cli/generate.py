@@ -60,6 +60,10 @@ def generate(
     memory: Annotated[
         str | None, Option(help="What it must fit in, e.g. 12GB; see mutoscope plan.")
     ] = None,
+    compiled: Annotated[
+        bool,
+        Option("--compile", help="Compile networks first: minutes that pay off in many videos."),
+    ] = False,
     max_quality_loss: Annotated[
         str, Option(help="Allowed for speed, as measured: e.g. 2% of the pixel range; 0 is exact.")
     ] = "0",
@@ -76,6 +80,11 @@ def generate(
             "--lora cannot be used with --memory: networks that are read from disk each time do "
             "not know the word. Save a model that does, once, by mutoscope.load(MODEL)"
             ".load_lora(LORA).save_pretrained(FOLDER) in Python, and use --model FOLDER."
+        )
+    if compiled and memory is not None:
+        raise RequestError(
+            "--compile cannot be used with --memory: no plan knows what compiled networks take. "
+            "Leave one of the two out."
         )
     wanted = [(text, seed + number) for text in texts for number in range(num_videos)]
     paths = _paths(out, wanted, ".png" if still else ".mp4")
@@ -133,6 +142,7 @@ def generate(
         long=seconds is not None,
         image="" if image is None else str(image.resolve()),
         image_sha256=picture_hash,
+        compiled=compiled,
     )
     if paths[0].suffix.lower() == ".png" and first.num_frames != 1:
         raise RequestError(
@@ -145,6 +155,8 @@ def generate(
         asked = model, device, dtype, memory
         system, dtype, cuts = open_within(*asked, lambda system: task_for(system, first))
         first = replace(first, dtype=dtype)
+    if compiled:
+        system.compile_networks()
     if loss:
         first = reusing(system, first, loss)
     jobs = [replace(first, prompt=text, seed=number) for text, number in wanted]

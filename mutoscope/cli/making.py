@@ -63,6 +63,7 @@ class Settings:
         image_sha256: Hash of the picture's pixels.
         reuse_interval: Every so many steps the base is computed whole (see `Reuse`); 1 is always.
         reuse_layers: How many of its layers are computed anew in the other steps.
+        compiled: Whether networks are compiled, which changes last bits.
     """
 
     model: str
@@ -86,6 +87,7 @@ class Settings:
     image_sha256: str = ""
     reuse_interval: int = 1
     reuse_layers: int = 0
+    compiled: bool = False
 
     @property
     def reuse(self) -> Reuse | None:
@@ -245,7 +247,10 @@ def open_for(settings: "Settings") -> tuple[System, Cuts | None]:
     """
     device = pick_device(settings.device)
     if not settings.limits:
-        return open_system(settings.model, device, settings.dtype, settings.lora), None
+        system = open_system(settings.model, device, settings.dtype, settings.lora)
+        if settings.compiled:
+            system.compile_networks()
+        return system, None
     system = outline(settings.model)
     assert isinstance(system, LaVie)
     cuts = system.usual_cuts()

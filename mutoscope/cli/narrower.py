@@ -70,8 +70,10 @@ class Work:
             try:
                 return attempt()
             except (MemoryError, RuntimeError) as error:
-                # A plan knows nothing of a LoRA, nor of what is reused.
-                if not is_out_of_memory(error) or self.settings.lora or self.settings.reuse:
+                # A plan knows nothing of a LoRA, of what is reused, nor of compiled networks.
+                told = self.settings
+                unplanned = told.lora or told.reuse or told.compiled
+                if not is_out_of_memory(error) or unplanned:
                     raise
             # Out here nothing holds the error, whose traceback holds all that took the memory.
             gc.collect()

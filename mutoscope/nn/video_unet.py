@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -104,6 +105,8 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
     """
 
     _supports_gradient_checkpointing = True
+    # What `compile_repeated_blocks` of diffusers compiles.
+    _repeated_blocks: ClassVar[list[str]] = ["ResnetBlock", "Transformer", "TemporalModule"]
 
     @register_to_config
     def __init__(

@@ -1,7 +1,9 @@
 """System: what every cascade shares; seeds, checks before any work, the way out to pixels."""
 
 import hashlib
+import os
 import re
+import shutil
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.identity import weights_hash
 from mutoscope.errors import RequestError
+from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.systems.cuts import Cuts, Decoding
 from mutoscope.systems.pieces import Piece, joined
 from mutoscope.systems.shelf import Shelf, put_away
@@ -34,6 +37,7 @@ OnStage = Callable[[str, Latents], None]
 # A network without position embeddings in space draws larger frames than it learned, and rotary
 # positions go on in time; but beyond this factor nothing it draws makes sense.
 _FURTHEST = 4
+_MOST_SHAPES = 64  # of one kind of block, in all networks and at all sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +146,34 @@ class System(DiffusionPipeline):
     @abstractmethod
     def load_lora(self, folder: str | Path) -> "System":
         """Teaches the system the word that `mutoscope personalize` learned; returns the system."""
+
+    def compile_networks(self) -> None:
+        """Has torch compile the blocks of all denoisers, each when it is first used.
+
+        The first step then takes a minute or more, and so does the first of every other number and
+        size of frames; all others take less time than before (`benchmarks/stages.py --compile`).
+        Frames are the same but for rounding.
+
+        Raises:
+            RequestError: The weights are read anew each time, or there is no compiler.
+        """
+        if self.shelf is not None:
+            raise RequestError(
+                "networks that are read from disk each time cannot be compiled. Load the model "
+                "without offload."
+            )
+        compiler = os.environ.get("CXX", "g++")
+        if self.device.type == "cpu" and shutil.which(compiler) is None:
+            raise RequestError(
+                f"networks cannot be compiled here: that needs a C++ compiler, and {compiler} is "
+                "not there. Install it, or set CXX."
+            )
+        # All blocks of a kind share their code, and there are as many versions of it as shapes.
+        config = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, _MOST_SHAPES)
+        for component in self.components.values():
+            if isinstance(component, VideoUNet):
+                component.compile_repeated_blocks()
 
     @abstractmethod
     def enlargement(self, stages: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ FROZEN = {
     "generate": (
         "prompt --model --lora --out --prompts --negative --seed --num-videos --steps --guidance "
         "--size --num-frames --seconds --image --stages --still --fps --sheet --device --dtype "
-        "--memory --max-quality-loss"
+        "--memory --compile --max-quality-loss"
     ),
     "plan": "--model --size --num-frames --seconds --stages --memory --device --dtype",
     "replay": "file",
