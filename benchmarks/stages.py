@@ -170,7 +170,7 @@ def timed(asked: argparse.Namespace) -> tuple[Plan, Clock]:
     config = paper.config
     task = task_of(paper, stages, frames, size, config.steps, config.guidance_scale)
     dtypes = precisions(asked.dtype, asked.device, bounded=memory is not None)
-    made = plan(paper, task, memory=memory, dtypes=dtypes)
+    made = plan(paper, task, memory=memory, dtypes=dtypes, device=asked.device)
     give_back_memory()
     if asked.random_weights:
         system = with_random_weights(_outlined(asked), stages, asked.device, made.dtype)

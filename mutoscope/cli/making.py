@@ -209,7 +209,7 @@ def planned(
     assert isinstance(system, LaVie)
     limit = read_memory(memory) if memory else None
     dtypes = precisions(dtype, device, bounded=True)
-    return plan(system, task(system), memory=limit, dtypes=dtypes)
+    return plan(system, task(system), memory=limit, dtypes=dtypes, device=device)
 
 
 def open_planned(model: str, device: str, made: Plan) -> System:
@@ -253,7 +253,7 @@ def open_for(settings: "Settings") -> tuple[System, Cuts | None]:
         return system, None
     system = outline(settings.model)
     assert isinstance(system, LaVie)
-    cuts = system.usual_cuts()
+    cuts = system.usual_cuts(device)
     for stage, memory in settings.limits:
         made = planned(system, device, settings.dtype, memory, partial(task_for, settings=settings))
         cuts = made.cuts.beginning_with(cuts, settings.stages_before(stage))

@@ -101,7 +101,9 @@ class Work:
                     nn.Module.to(module, "meta")  # whoever else holds it, its memory is free
             self.system = open_planned(settings.model, settings.device, made)
         assert isinstance(self.system, LaVie)
-        self.cuts = made.cuts.beginning_with(self.cuts or self.system.usual_cuts(), before)
+        self.cuts = made.cuts.beginning_with(
+            self.cuts or self.system.usual_cuts(settings.device), before
+        )
         # What ran out before in the same stage had no effect.
         others = [each for each in settings.narrowed.split(",") if each.split()[:1] != [stage]]
         narrowed = ",".join([*filter(None, others), f"{stage} {memory}"])

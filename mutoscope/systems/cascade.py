@@ -24,6 +24,7 @@ BASE, INTERPOLATE, UPSCALE = "base", "interpolate", "upscale"
 # Key frames in which a window of the interpolation begins: two tell how things move.
 _OVERLAP = 2
 _NONE: Mapping[str, str] = MappingProxyType({})
+_CPU_PARTS = 4
 _DECODED = 8  # small frames that are decoded together
 
 
@@ -210,18 +211,27 @@ class Cascade(System):
             early_until=config.early_until,
         )
 
-    def usual_cuts(self) -> Cuts:
-        """As much at once as the networks learned: whole windows, tiles only of larger frames."""
+    def usual_cuts(self, device: str | None = None) -> Cuts:
+        """As much at once as the networks learned: whole windows, tiles only of larger frames.
+
+        On a CPU attention and feed-forward work in parts, of which more stays in its caches.
+
+        Args:
+            device: Where the networks are to work, as torch names it; None for where they do.
+        """
+        if device is None:
+            device = self.device.type if self.shelf is None else self.shelf.device
+        parts = _CPU_PARTS if device in ("cpu", "meta") else 1
         keys, at_once = self.config.num_frames, self.config.upscale_num_frames
         stages = {}
         if BASE in self.stages:
-            stages[BASE] = Cut(window=keys, tiles=None)
+            stages[BASE] = Cut(window=keys, tiles=None, parts=parts)
         if INTERPOLATE in self.stages:
             cells = LatentCodec(self.vae).latent_size(self.native_size)
-            stages[INTERPOLATE] = Cut(window=keys, tiles=self._tiles(*cells))
+            stages[INTERPOLATE] = Cut(window=keys, tiles=self._tiles(*cells), parts=parts)
         if UPSCALE in self.stages:
             grid = self.native_size.height, self.native_size.width
-            stages[UPSCALE] = Cut(window=at_once, tiles=self._tiles(*grid))
+            stages[UPSCALE] = Cut(window=at_once, tiles=self._tiles(*grid), parts=parts)
         return Cuts(
             stages=stages,
             small=Decoding(frames=_DECODED),

@@ -40,7 +40,7 @@ _ENCODER_BYTES, _ENCODER_FRAMES = 6, 45
 # draws. The interpolation also sees its key frames, and the upscaler all but the details.
 _LEAST_TILE = {INTERPOLATE: 0.5, UPSCALE: 0.25}
 _LEAST_WINDOW = 4
-_PARTS = (4, 16)  # in which attention and feed-forward may work
+_PARTS = 4  # in which attention and feed-forward may work; more save nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,12 @@ def task_of_video(system: LaVie, stage: str, num_frames: int, size: Size) -> Tas
 
 
 def plan(
-    system: LaVie, task: Task, *, memory: int | None = None, dtypes: Sequence[torch.dtype]
+    system: LaVie,
+    task: Task,
+    *,
+    memory: int | None = None,
+    dtypes: Sequence[torch.dtype],
+    device: str = "cpu",
 ) -> Plan:
     """How `task` is best done in so much memory.
 
@@ -196,13 +201,14 @@ def plan(
         task: What is to be made.
         memory: Bytes; None for as much as there may be.
         dtypes: The precisions that may be used, the best first.
+        device: Where it is to be done, as torch names it.
 
     Raises:
         RequestError: It cannot be done in so little memory; the message has the least possible.
     """
     ways = [(True, dtype, offload) for dtype in dtypes for offload in (False, True)]
     for gently, dtype, offload in [*ways, (False, dtypes[-1], True)]:
-        works = _Works(system, task, dtype, offload)
+        works = _Works(system, task, dtype, offload, device)
         lines = []
         for name in works.names:
             lines.append(works.first_within(name, memory, gently))
@@ -211,7 +217,7 @@ def plan(
         else:
             widest = max(lines, key=lambda line: line.peak)
             if memory is None or widest.peak <= memory:
-                return _plan_of(system, lines, dtype, offload)
+                return _plan_of(works.usual, lines, dtype, offload)
     least, name = widest.peak, widest.name
     raise RequestError(
         f"{memory_text(memory or 0)} of memory are not enough for this video: {name} takes at "
@@ -220,8 +226,7 @@ def plan(
     )
 
 
-def _plan_of(system: LaVie, lines: Sequence[Line], dtype: torch.dtype, offload: bool) -> Plan:
-    usual = system.usual_cuts()
+def _plan_of(usual: Cuts, lines: Sequence[Line], dtype: torch.dtype, offload: bool) -> Plan:
     cuts = {line.name: line.cut for line in lines}
     small, large = cuts.get(DECODE), cuts.get(ENLARGED)
     return Plan(
@@ -242,8 +247,11 @@ def _plan_of(system: LaVie, lines: Sequence[Line], dtype: torch.dtype, offload: 
 class _Works:
     """The parts of a task in one precision, each with all ways of cutting it."""
 
-    def __init__(self, system: LaVie, task: Task, dtype: torch.dtype, offload: bool) -> None:
+    def __init__(
+        self, system: LaVie, task: Task, dtype: torch.dtype, offload: bool, device: str
+    ) -> None:
         self.system, self.task, self.dtype, self.offload = system, task, dtype, offload
+        self.usual = system.usual_cuts(device)
         self.modules = {n: m for n, m in system.components.items() if isinstance(m, nn.Module)}
         for module in self.modules.values():
             nn.Module.to(module, "meta", dtype)  # the mixins' own says more than is of use here
@@ -296,8 +304,7 @@ class _Works:
     def _ways(self, name: str, gently: bool) -> Iterator[Cut | Decoding | None]:
         """Ways of cutting a part, each with less at once than the one before."""
         if name in (DECODE, ENLARGED):
-            usual = self.system.usual_cuts()
-            most = usual.small.frames if name == DECODE else usual.large.frames
+            most = self.usual.small.frames if name == DECODE else self.usual.large.frames
             while most > 1:
                 yield Decoding(frames=most)
                 most //= 2
@@ -305,19 +312,20 @@ class _Works:
             # In tiles a frame's normalisations see a part of it only, which changes colours a bit.
             for share in () if gently else (0.5, 0.25):
                 yield Decoding(frames=1, tile=round(share * min(self._grid(name))))
-        elif name in self.system.usual_cuts().stages:
+        elif name in self.usual.stages:
             yield from self._ways_of_stage(name, gently)
         else:
             yield None
 
     def _ways_of_stage(self, name: str, gently: bool) -> Iterator[Cut]:
-        usual = self.system.usual_cuts().stages[name]
+        usual = self.usual.stages[name]
         grid, tiles = self._grid(name), usual.tiles
         if tiles is not None and tiles.height >= grid[0] and tiles.width >= grid[1]:
             usual = replace(usual, tiles=None)
         for apart in (False, True) if self._branches(name) > 1 else (False,):
             yield replace(usual, apart=apart)
-        for parts in _PARTS:
+        parts = max(usual.parts, _PARTS)
+        if parts > usual.parts:
             yield replace(usual, apart=apart, parts=parts)
         if gently or tiles is None:
             return
@@ -382,7 +390,7 @@ class _Works:
         if UPSCALE in self.task.stages:
             large *= LatentCodec(self.system.upscaler_vae).spatial_factor ** 2
             # Small frames of a window and those decoded with them, as bytes; with noise as floats.
-            decoded = self.system.usual_cuts().small.frames
+            decoded = self.usual.small.frames
             held += 3 * area * (self._window + decoded + 4 * self._window)
         return held + _ENCODER_BYTES * min(frames, _ENCODER_FRAMES) * large
 
@@ -399,7 +407,7 @@ class _Works:
     @property
     def _window(self) -> int:
         """Frames of which the upscaler is usually told at once."""
-        return min(self.system.usual_cuts().stages[UPSCALE].window, self.task.num_frames)
+        return min(self.usual.stages[UPSCALE].window, self.task.num_frames)
 
     def _cost_of_stage(self, name: str, network: nn.Module, cut: Cut) -> tuple[int, int]:
         config = self.system.config
