@@ -75,27 +75,44 @@ class SparseCausalAttention(SpaceAttention):
     """
 
     def forward(  # type: ignore[override]
-        self, tokens: Float[Tensor, "R N C"], fold: Fold
+        self, tokens: Float[Tensor, "R N C"], fold: Fold, parts: int = 1
     ) -> Float[Tensor, "R N C"]:
-        """Attention from the N places of each row to the 2 N places of two frames of its clip."""
+        """Attention from the N places of each row to the 2 N places of two frames of its clip.
+
+        Args:
+            tokens: Of all rows.
+            fold: Which rows are frames of which clip.
+            parts: How many parts of the frames attend one after the other, to save memory.
+        """
         if fold.frames == 1:
             return super().forward(tokens)
         clips, images = fold.split(tokens)
-        query, key, value = (
+        key, value = (
             rearrange(project(clips), "(B F) N (K E) -> B F K N E", B=fold.clips, K=self.num_heads)
-            for project in (self.to_q, self.to_k, self.to_v)
+            for project in (self.to_k, self.to_v)
         )
-        key, value = _first_and_before(key), _first_and_before(value)
-        attended = attend(query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
-        attended = self.output(rearrange(attended, "R K N E -> R N (K E)"))
-        return fold.join([attended, super().forward(images)]) if fold.images else attended
+        attended = []
+        step = -(-fold.frames // parts)
+        for start in range(0, fold.frames, step):
+            part = slice(start, min(start + step, fold.frames))
+            seen = clips.unflatten(0, (fold.clips, fold.frames))[:, part].flatten(0, 1)
+            query = rearrange(self.to_q(seen), "R N (K E) -> R K N E", K=self.num_heads)
+            found = attend(query, _first_and_before(key, part), _first_and_before(value, part))
+            found = self.output(rearrange(found, "R K N E -> R N (K E)"))
+            attended.append(found.unflatten(0, (fold.clips, -1)))
+        whole = torch.cat(attended, dim=1) if len(attended) > 1 else attended[0]
+        return fold.join([whole.flatten(0, 1), *([super().forward(images)] if fold.images else [])])
 
 
-def _first_and_before(states: Tensor) -> Tensor:
-    """`B F K N E` -> `B F K 2N E`: at each frame, the first frame's and those of the one before."""
-    first = states[:, :1].expand_as(states)
-    before = torch.cat([states[:, :1], states[:, :-1]], dim=1)
-    return torch.cat([first, before], dim=3)
+def _first_and_before(states: Tensor, part: slice) -> Tensor:
+    """`B F K N E` -> `(B f) K 2N E`: at each frame of a part of them, the first frame's and those
+    of the one before; the first frame has itself before it."""
+    first = states[:, :1].expand(-1, part.stop - part.start, -1, -1, -1)
+    if part.start == 0:
+        before = torch.cat([states[:, :1], states[:, : part.stop - 1]], dim=1)
+    else:
+        before = states[:, part.start - 1 : part.stop - 1]
+    return torch.cat([first, before], dim=3).flatten(0, 1)
 
 
 ReadText = Mapping[nn.Module, tuple[Float[Tensor, "T K L E"], Float[Tensor, "T K L E"]]]

@@ -60,7 +60,8 @@ class TransformerBlock(nn.Module):
         parts: In how many parts one after the other each layer does its work when nothing is
             trained: over frames where places attend to each other, else over places. It changes no
             more than rounding, and queries, keys, values and the wide inside of the feed-forward
-            are there for one part at a time. What joins all frames and places is not cut.
+            are there for one part at a time. What joins all places of all frames is not cut, and
+            where frames attend to others (sparse-causal) only queries and what they see are.
 
     Source: LaVie (arXiv 2309.15103) §4.1 and, for images, §4.2.
     """
@@ -125,7 +126,8 @@ class TransformerBlock(nn.Module):
         if isinstance(self.attn1, TextAttention):
             attended: Tensor = self.attn1(tokens, text, fold)
         elif isinstance(self.attn1, SparseCausalAttention):
-            attended = self.attn1(tokens, fold)
+            parts = 1 if torch.is_grad_enabled() else self.parts
+            attended = self.attn1(tokens, fold, parts)
         else:
             attended = self.attn1(tokens)
         return attended
