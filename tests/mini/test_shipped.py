@@ -14,6 +14,8 @@ from mutoscope.recipes.ship import unpack
 from mutoscope.systems import load
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import reproduce
+from mutoscope.world.render import render
+from mutoscope.world.scene import draw_scene
 
 SHIPPED = Path(mini.__file__).parents[1] / "mini"
 FILES = sorted(SHIPPED.rglob("*.safetensors"))
@@ -108,3 +110,21 @@ def test_words_and_seeds_matter() -> None:
         words = draw("a green ring spins in a meadow", seeds=3).frames.astype(int)
     assert np.abs(base - seed).mean() > 2
     assert np.abs(base - words).mean() > 10
+
+
+@pytest.mark.slow
+def test_a_video_goes_on_from_a_picture() -> None:
+    """What follows looks like the picture that it is told, and not like another."""
+    system = load()
+    pictures = [
+        render(draw_scene(seed, split="test", kind="video"), num_frames=1, fps=8.0)
+        for seed in (3, 4)
+    ]
+    draw = partial(system, PROMPT, steps=6, num_frames=8, stages=("base",), seeds=3)
+    told = [draw(image=picture).frames[0] for picture in pictures]
+    for number, video in enumerate(told):
+        own, other = (
+            np.abs(video[1:].astype(int) - picture.astype(int)).mean()
+            for picture in (pictures[number], pictures[1 - number])
+        )
+        assert own < 0.5 * other
