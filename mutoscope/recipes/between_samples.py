@@ -24,6 +24,7 @@ from mutoscope.world.render import render, render_truth
 
 ON_SHEET = 4
 STEPS = 8
+CHANGE = 10
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,29 @@ def world_examples(count: int, *, factor: int, num_frames: int, fps: float) -> l
     return examples
 
 
-def source_examples(source: ClipSource, count: int) -> list[Example]:
-    """The first clips of a source whose true motion is unknown: every pixel counts."""
-    clips = [source.clip(number) for number in range(min(count, len(source)))]
-    return [
-        Example(frames, captions[0], {"frame": torch.ones(frames.shape[:3], dtype=torch.bool)})
-        for frames, captions in clips
-    ]
+def source_examples(source: ClipSource, count: int, *, factor: int) -> list[Example]:
+    """The first clips of a source whose true motion is unknown.
+
+    "frame" is every pixel, which says little of clips where hardly anything moves; "changing" are
+    those between key frames that differ there by more than ten of 255 levels.
+    """
+    examples = []
+    for number in range(min(count, len(source))):
+        frames, captions = source.clip(number)
+        regions = {
+            "frame": torch.ones(frames.shape[:3], dtype=torch.bool),
+            "changing": _changing(frames, factor),
+        }
+        examples.append(Example(frames, captions[0], regions))
+    return examples
+
+
+def _changing(frames: Frames, factor: int) -> Bool[Tensor, "F H W"]:
+    """Pixels of each frame that are not alike in the key frames before and after it."""
+    keys = torch.from_numpy(frames[::factor]).float()
+    changed = (keys[1:] - keys[:-1]).abs().mean(dim=-1) > CHANGE
+    whole = changed.repeat_interleave(factor, dim=0)
+    return torch.cat([whole, changed[-1:]])
 
 
 @dataclass(frozen=True)

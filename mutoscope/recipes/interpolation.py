@@ -140,7 +140,7 @@ class InterpolationTask:
 
     def _examples(self, source: ClipSource, data: Path | None) -> Sequence[Example]:
         if data is not None:
-            return source_examples(source, self.samples)
+            return source_examples(source, self.samples, factor=self.factor)
         return world_examples(
             self.samples, factor=self.factor, num_frames=self.num_frames, fps=self.factor * FPS
         )
