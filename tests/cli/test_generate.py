@@ -82,6 +82,7 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
         "image_sha256": "",
         "reuse_interval": 1,
         "reuse_layers": 0,
+        "compiled": False,
     }
     assert set(info["made"]) == {
         "settings", "frames_sha256", "weights", "mutoscope", "package", "versions", "machine",

@@ -118,7 +118,7 @@ def test_a_long_video_is_planned_clip_after_clip(run: Run, told_folder: Path) ->
     asked = "plan", "--model", told_folder, "--stages", "base"
     lines = run(*asked, "--seconds", 1.5).out.splitlines()
     assert lines[1].startswith("1.5 s are 12 frames at 8 a second: 4 clips of 4 key frames")
-    assert re.search(r"^base .* windows of 4$", "\n".join(lines), re.M)
+    assert re.search(r"^base .* windows of 4, attention in 4 parts$", "\n".join(lines), re.M)
     assert "is no length of a video" in run(*asked, "--seconds", "nan").err
     both = run(*asked, "--seconds", 1, "--num-frames", 8)
     assert "--seconds and --num-frames both say" in both.err

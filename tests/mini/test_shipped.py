@@ -14,6 +14,7 @@ from mutoscope.recipes.ship import unpack
 from mutoscope.systems import load
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import reproduce
+from mutoscope.world.grammar import caption
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
 
@@ -113,18 +114,15 @@ def test_words_and_seeds_matter() -> None:
 
 
 @pytest.mark.slow
-def test_a_video_goes_on_from_a_picture() -> None:
-    """What follows looks like the picture that it is told, and not like another."""
-    system = load()
-    pictures = [
-        render(draw_scene(seed, split="test", kind="video"), num_frames=1, fps=8.0)
-        for seed in (3, 4)
-    ]
-    draw = partial(system, PROMPT, steps=6, num_frames=8, stages=("base",), seeds=3)
-    told = [draw(image=picture).frames[0] for picture in pictures]
-    for number, video in enumerate(told):
-        own, other = (
-            np.abs(video[1:].astype(int) - picture.astype(int)).mean()
-            for picture in (pictures[number], pictures[1 - number])
-        )
-        assert own < 0.5 * other
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_video_goes_on_from_a_picture(seed: int) -> None:
+    """What follows looks more like the picture than what is drawn of the same words without it."""
+    system, scene = load(), draw_scene(seed, split="test", kind="video")
+    picture = render(scene, num_frames=1, fps=8.0)
+    text = caption(scene, level="full", seed=seed)
+    draw = partial(system, text, steps=8, num_frames=8, stages=("base",), seeds=3)
+    told, free = (
+        np.abs(made.frames[0][1:].astype(int) - picture.astype(int)).mean()
+        for made in (draw(image=picture), draw())
+    )
+    assert told < 0.6 * free
