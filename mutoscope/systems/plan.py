@@ -33,6 +33,7 @@ _PROGRAM = 500_000_000
 SHARE = 0.5
 _SIDE = 2048  # of the matrices whose product is timed
 _TRIED = 256  # first, whether that is worth while
+_TRYING = 0.5  # seconds
 # What the encoder of .mp4 holds, which looks ahead: bytes for each pixel of so many frames at most.
 # 5.7 to 7.9 were measured (x264 at 640x1024 and 320x512).
 _ENCODER_BYTES, _ENCODER_FRAMES = 6, 45
@@ -567,9 +568,12 @@ def matrix_rate(device: str, dtype: torch.dtype) -> float:
         device: As torch names it.
         dtype: The precision.
     """
-    rate = _rate(_TRIED, device, dtype)
-    # A CPU without units for a format takes a minute for what others do in a tenth of a second.
-    return rate if 2 * _SIDE**3 / rate > 1 else max(_rate(_SIDE, device, dtype) for _ in range(4))
+    # A CPU without units for a format takes a minute for what others do in a tenth of a second. On a
+    # busy one a product may wait longer for its threads than it takes, so one cannot tell.
+    rate, began = 0.0, time.perf_counter()
+    while rate < 2 * _SIDE**3 and time.perf_counter() - began < _TRYING:
+        rate = max(rate, _rate(_TRIED, device, dtype))
+    return rate if rate < 2 * _SIDE**3 else max(_rate(_SIDE, device, dtype) for _ in range(4))
 
 
 def _rate(side: int, device: str, dtype: torch.dtype) -> float:
