@@ -568,8 +568,8 @@ def matrix_rate(device: str, dtype: torch.dtype) -> float:
         device: As torch names it.
         dtype: The precision.
     """
-    # A CPU without units for a format takes a minute for what others do in a tenth of a second. On a
-    # busy one a product may wait longer for its threads than it takes, so one cannot tell.
+    # A CPU without units for a format takes a minute for what others do in a tenth of a second. On
+    # a busy one a product may wait longer for its threads than it takes, so one cannot tell.
     rate, began = 0.0, time.perf_counter()
     while rate < 2 * _SIDE**3 and time.perf_counter() - began < _TRYING:
         rate = max(rate, _rate(_TRIED, device, dtype))
