@@ -41,6 +41,8 @@ _ENCODER_BYTES, _ENCODER_FRAMES = 6, 45
 # draws. The interpolation also sees its key frames, and the upscaler all but the details.
 _LEAST_TILE = {INTERPOLATE: 0.5, UPSCALE: 0.25}
 _LEAST_WINDOW = 4
+# What single operations take beside their results: next to nothing, but so is the miniature.
+_SCRATCH = 4_000_000
 _PARTS = 4  # in which attention and feed-forward may work; more save nothing
 
 
@@ -454,7 +456,8 @@ class _Works:
         # Keys and values of the text are made once for all steps and tiles of a window.
         reading = _reading_cost(network, branches, self._tokens(name), self.dtype)
         flops = sum(cost.flops for cost in costs) * (branches // together) * calls * steps
-        return flops + len(counts) * reading.flops, held + reading.peak + costs[0].peak
+        above = held + reading.peak + costs[0].peak + _SCRATCH
+        return flops + len(counts) * reading.flops, above
 
     def _tokens(self, name: str) -> int:
         own = name == UPSCALE and "upscaler_text_encoder" in self.modules
