@@ -10,28 +10,26 @@ each factor of prompts with one object, the share read right at the end is at mo
 that of the same videos after the base. Differences are paired; their intervals are over prompts.
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
-from mutoscope.errors import MutoscopeError, RequestError
-from mutoscope.evaluation.kept import Row, folder_of, kept
+from mutoscope.errors import RequestError
+from mutoscope.evaluation.command import on_videos
+from mutoscope.evaluation.kept import Row
 from mutoscope.evaluation.protocol import Prompt, fingerprint, prompts
 from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.accuracy import Estimate, accuracy, score
 from mutoscope.metrics.interval import Interval, interval
-from mutoscope.metrics.oracle import Oracle, needed_oracle
-from mutoscope.systems import load
+from mutoscope.metrics.oracle import Oracle
+from mutoscope.systems import System
 from mutoscope.systems.cascade import BASE
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Latents
-from mutoscope.video.atomic import check_place, whole
+from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_floats
 
 MOST_LOST = 0.03
@@ -133,54 +131,38 @@ def markdown(found: Kept, facts: Mapping[str, object]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def report_of(
+    system: LaVie, rows: Sequence[Row], asked: Sequence[Prompt], seeds: int, out: Path
+) -> str:
+    """Writes table and figures; gives the table."""
+    found = summary(rows, asked, seeds)
+    facts = {
+        "prompts": len(asked),
+        "seeds": seeds,
+        "prompts_hash": fingerprint(list(asked)),
+        **circumstances(system),
+    }
+    text = markdown(found, facts)
+    with whole(out / "cascade.json") as draft:
+        draft.write_text(json.dumps({**facts, **asdict(found)}, indent=1), "utf-8")
+    with whole(out / "cascade.md") as draft:
+        draft.write_text(text, "utf-8")
+    return text
+
+
+def _has_later_stages(system: System, name: str) -> LaVie:
+    if not isinstance(system, LaVie) or system.stages[0] != BASE or len(system.stages) < 2:
+        raise RequestError(
+            f"{name} has no later stage whose effect could be measured. Give another --model, or "
+            "train one with `mutoscope train mini:interpolation`."
+        )
+    return system
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what the command line asks for; what cannot be measured is one line."""
-    parser = argparse.ArgumentParser(prog="python -m mutoscope.evaluation.cascade")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--prompts", type=int, default=200, help="the first so many test prompts")
-    parser.add_argument("--seeds", type=int, default=2, help="videos of each")
-    parser.add_argument("--model", default="lavie-mini", help="known name or folder")
-    given = parser.parse_args(arguments)
-    try:
-        if given.prompts < 2 or given.seeds < 1:
-            raise RequestError(
-                f"--prompts {given.prompts} --seeds {given.seeds} is too little for an interval. "
-                "Use e.g. 200 and 2."
-            )
-        check_place(given.out / "cascade.md")
-        system, oracle = load(given.model), needed_oracle()
-        if not isinstance(system, LaVie) or system.stages[0] != BASE or len(system.stages) < 2:
-            raise RequestError(
-                f"{given.model} has no later stage whose effect could be measured. Give another "
-                "--model, or train one with `mutoscope train mini:interpolation`."
-            )
-        asked = prompts(given.prompts)
-        count = given.seeds * len(asked)
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("drawing and reading", total=count)
-            rows = kept(
-                folder_of(given.out, system, asked, oracle=oracle.hash()),
-                range(count),
-                lambda i: measure(
-                    system, oracle, asked[i % len(asked)], 1000 * (i % len(asked)) + i // len(asked)
-                ),
-                lambda done: progress.update(task, completed=done),
-            )
-        found = summary(rows, asked, given.seeds)
-        facts = {
-            "prompts": len(asked),
-            "seeds": given.seeds,
-            "prompts_hash": fingerprint(asked),
-            **circumstances(system),
-        }
-        text = markdown(found, facts)
-        with whole(given.out / "cascade.json") as draft:
-            draft.write_text(json.dumps({**facts, **asdict(found)}, indent=1), "utf-8")
-        with whole(given.out / "cascade.md") as draft:
-            draft.write_text(text, "utf-8")
-        Console().print(text, highlight=False, markup=False, soft_wrap=True)
-    except MutoscopeError as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    said = "the first so many test prompts"
+    on_videos("cascade", (200, 2), said, prompts, _has_later_stages, measure, report_of, arguments)
 
 
 if __name__ == "__main__":

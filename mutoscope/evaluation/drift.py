@@ -21,7 +21,6 @@ Written down before the first measurement:
   colour's shift is above 12 levels, which `metrics.health` would complain of.
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,23 +29,22 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 
-from mutoscope.errors import MutoscopeError, RequestError
-from mutoscope.evaluation.kept import Row, folder_of, kept
+from mutoscope.errors import RequestError
+from mutoscope.evaluation.command import on_videos
+from mutoscope.evaluation.kept import Row
 from mutoscope.evaluation.protocol import Prompt, fingerprint, prompts
 from mutoscope.evaluation.run import circumstances
 from mutoscope.metrics.accuracy import score
 from mutoscope.metrics.health import DRIFT
 from mutoscope.metrics.interval import Interval, interval
-from mutoscope.metrics.oracle import Oracle, needed_oracle
+from mutoscope.metrics.oracle import Oracle
 from mutoscope.stages.beginning import can_begin
-from mutoscope.systems import load
+from mutoscope.systems import System
 from mutoscope.systems.cascade import BASE
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.long import clips
-from mutoscope.video.atomic import check_place, whole
+from mutoscope.video.atomic import whole
 from mutoscope.video.frames import Frames, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
 
@@ -232,44 +230,24 @@ def _clips(system: LaVie) -> list[slice]:
     return [slice(part.start, part.stop) for part in clips(CLIPS * (native - 1) + 1, native)]
 
 
+def _of_one_object(count: int) -> list[Prompt]:
+    """The first so many test prompts that name one object."""
+    return [each for each in prompts(2 * count + 8) if len(each.scene.things) == 1][:count]
+
+
+def _goes_on(system: System, name: str) -> LaVie:
+    if not isinstance(system, LaVie) or BASE not in system.stages or not can_begin(system.base):
+        raise RequestError(
+            f"{name} cannot go on from a frame: its base network is not told one. Give another "
+            "--model, or train one with `mutoscope train mini:first_frame`."
+        )
+    return system
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what the command line asks for; what cannot be measured is one line."""
-    parser = argparse.ArgumentParser(prog="python -m mutoscope.evaluation.drift")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--prompts", type=int, default=16, help="with one object each")
-    parser.add_argument("--seeds", type=int, default=3, help="videos of each")
-    parser.add_argument("--model", default="lavie-mini", help="known name or folder")
-    given = parser.parse_args(arguments)
-    try:
-        if given.prompts < 2 or given.seeds < 1:
-            raise RequestError(
-                f"--prompts {given.prompts} --seeds {given.seeds} is too little for an interval. "
-                "Use e.g. 16 and 3."
-            )
-        check_place(given.out / "drift.md")
-        system, oracle = load(given.model), needed_oracle()
-        if not isinstance(system, LaVie) or BASE not in system.stages or not can_begin(system.base):
-            raise RequestError(
-                f"{given.model} cannot go on from a frame: its base network is not told one. Give "
-                "another --model, or train one with `mutoscope train mini:first_frame`."
-            )
-        single = [each for each in prompts(2 * given.prompts + 8) if len(each.scene.things) == 1]
-        asked = single[: given.prompts]
-        count = given.seeds * len(asked)
-        with Progress(console=Console(stderr=True)) as progress:
-            task = progress.add_task("drawing and reading", total=count)
-            rows = kept(
-                folder_of(given.out, system, asked, oracle=oracle.hash()),
-                range(count),
-                lambda i: measure(
-                    system, oracle, asked[i % len(asked)], 1000 * (i % len(asked)) + i // len(asked)
-                ),
-                lambda done: progress.update(task, completed=done),
-            )
-        text = report_of(system, rows, asked, given.seeds, given.out)
-        Console().print(text, highlight=False, markup=False, soft_wrap=True)
-    except MutoscopeError as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    said = "the first so many with one object"
+    on_videos("drift", (16, 3), said, _of_one_object, _goes_on, measure, report_of, arguments)
 
 
 if __name__ == "__main__":
