@@ -156,15 +156,18 @@ class Stage(ABC):
         steps: int,
         guidance: Guidance,
         generators: Sequence[Generator],
+        blended: int = 0,
         apart: bool = False,
         on_step: OnStep | None = None,
         reuse: Reuse | None = None,
     ) -> Iterator[Latents]:
         """Draws latents of any length, window after window; together they are all frames.
 
-        Each window begins with the last frames of the one before, finished and unchanged, so there
-        is no seam in time; within a window tiles are blended at every step. Memory depends on the
-        sizes of window and tile, not on the length of the video.
+        Each window begins with the last frames of the one before, finished and unchanged, but for
+        the `blended` ones: those both windows draw, and what is given lies between the two, nearer
+        to the later one frame by frame, so there is no seam in time. Within a window tiles are
+        blended at every step. Memory depends on the sizes of window and tile, not on the length of
+        the video. What is given of a window lacks its `blended` last frames, but for the last one.
 
         Args:
             parts: The windows (see `windows`).
@@ -175,6 +178,7 @@ class Stage(ABC):
             steps: Network evaluations per tile and window.
             guidance: How predictions with and without text are combined.
             generators: One per sample, so that a sample depends on its seed and not on its batch.
+            blended: How many of the frames that a window is said to know it draws all the same.
             apart: Whether each branch of guidance has a network call of its own.
             on_step: Called after each step with steps done and in all windows together; raise
                 `Cancelled` in it to stop.
@@ -183,18 +187,19 @@ class Stage(ABC):
         channels, height, width = shape
         parameter = next(self.network.parameters())
         before: Tensor | None = None
+        share = torch.arange(1, blended + 1, device=parameter.device) / (blended + 1)
         for number, (part, condition) in enumerate(zip(parts, conditions, strict=True)):
             noise = draw_noise((channels, part.stop - part.start, height, width), generators)
             noise = noise.to(parameter.device, parameter.dtype)
-            told = condition
-            if before is not None and part.known:
+            told, finished = condition, part.known - blended if part.known else 0
+            if before is not None and finished:
                 frames = torch.zeros_like(noise)
-                frames[:, :, : part.known] = before[:, :, -part.known :]
-                mask = torch.arange(noise.shape[2], device=noise.device) < part.known
+                frames[:, :, :finished] = before[:, :, -part.known :][:, :, :finished]
+                mask = torch.arange(noise.shape[2], device=noise.device) < finished
                 told = replace(condition, frames=frames, frame_mask=mask.expand(len(noise), -1))
             # What is reused is that of one window.
             predict = self.predict if reuse is None else reuse.over(self.predict_from)
-            before = denoise(
+            drawn = denoise(
                 tiles.over(predict),
                 noise,
                 scheduler=scheduler,
@@ -206,7 +211,13 @@ class Stage(ABC):
                 once=self.read_once,
                 on_step=None if on_step is None else _counted(on_step, number, len(parts)),
             )
-            yield before[:, :, part.known :]
+            if before is not None and part.known and blended:
+                both = drawn[:, :, finished : part.known]
+                weight = share.to(both)[:, None, None]
+                drawn[:, :, finished : part.known] = before[:, :, -blended:].lerp(both, weight)
+            before = drawn
+            last = number == len(parts) - 1
+            yield drawn[:, :, finished : drawn.shape[2] - (0 if last else blended)]
 
 
 def _counted(on_step: OnStep, number: int, of: int) -> OnStep:

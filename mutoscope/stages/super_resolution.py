@@ -199,7 +199,8 @@ class SuperResolution(TextStage):
                 `knowing_in_parts`, and `part_of` for a small video that is there as a whole.
             shape: Channels, frames, height and width of the latents of each sample.
             window: Frames made at once, as in training.
-            overlap: Frames in which a window begins, at most `most_known` of the training.
+            overlap: Frames that a window shares with the one before. It begins in the first half
+                of them, at most `most_known` of the training, and blends into the others.
             tiles: Parts of the frame made at once.
             scheduler: The solver, of the same noise law as `process`.
             steps: Network evaluations per tile and window.
@@ -220,6 +221,7 @@ class SuperResolution(TextStage):
             steps=steps,
             guidance=guidance,
             generators=generators,
+            blended=overlap // 2,
             apart=apart,
             on_step=on_step,
         )

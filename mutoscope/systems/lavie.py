@@ -337,12 +337,20 @@ class LaVie(Cascade):
         details = DetailCodec(codec, self.config.upscale_detail)
         stage = self._upscaling()
         _, height, width = shape
-        told_last: list[Video] = []
+        told_last: list[tuple[int, Video]] = []
 
         def low(part: slice) -> Video:
             clips = [to_floats(clip) for clip in small(part)]
-            told_last[:] = [torch.stack(clips).to(self.upscaler.device)]
-            return told_last[0]
+            told_last[:] = [(part.start, torch.stack(clips).to(self.upscaler.device))]
+            return told_last[0][1]
+
+        def with_small(windows: Iterator[Latents]) -> Iterator[tuple[Latents, Video]]:
+            done, at_once = 0, cuts.large.frames
+            for window in windows:
+                start, video = told_last[0]
+                beside = video[:, :, done - start :][:, :, : window.shape[2]]
+                done += window.shape[2]
+                yield from zip(window.split(at_once, 2), beside.split(at_once, 2), strict=True)
 
         with torch.inference_mode():
             told = self._described(stage, UPSCALE, prompts, negative_prompt)
@@ -361,16 +369,7 @@ class LaVie(Cascade):
                 apart=cut.apart,
                 on_step=on_step,
             )
-            # A window's new frames are the last of those it was told.
-            parts = (
-                pair
-                for window in windows
-                for pair in zip(
-                    window.split(cuts.large.frames, 2),
-                    told_last[0][:, :, -window.shape[2] :].split(cuts.large.frames, 2),
-                    strict=True,
-                )
-            )
+            parts = with_small(windows)
             while True:
                 # Whoever takes the pieces is not to find himself in inference mode.
                 with torch.inference_mode():

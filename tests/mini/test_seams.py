@@ -49,21 +49,23 @@ def enlarged(system: LaVie, clip: np.ndarray, overlap: int, tiles: Tiles | None)
 
 
 @pytest.mark.parametrize(("overlap", "seamless"), [(2, True), (0, False)])
-def test_windows_that_begin_in_one_another_hardly_show(
+def test_windows_that_begin_in_one_another_do_not_show(
     system: LaVie, overlap: int, seamless: bool
 ) -> None:
-    """Where one window ends, the change from frame to frame is at most a fifth above the others.
+    """Where one window ends, the change from frame to frame is no more than elsewhere.
 
-    The pan is taken away first, so what is left is what was drawn differently.
+    With an overlap of 2 that is where one frame is blended, and so in two places, of which the
+    worse counts. The pan is taken away first, so what is left is what was drawn differently.
     """
-    parts = windows(FRAMES, size=WINDOW, overlap=overlap)
-    borders = [part.stop - 1 for part in parts[:-1]]
+    stops = np.array([part.stop for part in windows(FRAMES, size=WINDOW, overlap=overlap)[:-1]])
+    borders = [stops - 1 - place for place in range(1 + overlap // 2)]
     ratios = []
     for seed in (1, 2):
         large = enlarged(system, panning(seed, FRAMES), overlap, None)
         steps = np.abs(large[1:, :, :-4] - large[:-1, :, 4:]).mean(axis=(1, 2, 3))
-        ratios.append(steps[borders].mean() / np.delete(steps, borders).mean())
-    assert (np.mean(ratios) <= 1.2) == seamless, ratios
+        elsewhere = np.delete(steps, np.concatenate(borders)).mean()
+        ratios.append([steps[border].mean() / elsewhere for border in borders])
+    assert (np.mean(ratios, axis=0).max() <= 1.03) == seamless, ratios
 
 
 @pytest.mark.parametrize(("overlap", "seamless"), [(6, True), (0, False)])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mutoscope.diffusion.denoise import OnStep
 from mutoscope.diffusion.guidance import Unguided
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.diffusion.tiles import Tiles
@@ -68,7 +69,13 @@ def told(stage: SuperResolution, low: Tensor, level: int = 20, seed: int = 3) ->
     return stage.knowing(stage.describe(["a red star"] * len(low)), low, level, generators)
 
 
-def enlarge(stage: SuperResolution, condition: Condition, overlap: int, seed: int = 0) -> Tensor:
+def enlarge(
+    stage: SuperResolution,
+    condition: Condition,
+    overlap: int,
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Tensor:
     parts = stage.enlarge(
         partial(part_of, condition),
         (4, *condition.beside[LOW].shape[2:]),
@@ -79,6 +86,7 @@ def enlarge(stage: SuperResolution, condition: Condition, overlap: int, seed: in
         steps=3,
         guidance=Unguided(),
         generators=[torch.Generator().manual_seed(seed + i) for i in range(condition.batch_size)],
+        on_step=on_step,
     )
     return torch.cat(list(parts), dim=2)
 
@@ -223,11 +231,11 @@ def test_later_windows_change_nothing_before_them_and_see_what_is_shared(
 ) -> None:
     condition = told(stage, draw(1, 3, 12, 4, 6))
     video = enlarge(stage, condition, overlap=2)
-    # Other pixels from frame 6 on, which the first window does not make.
+    # Other pixels from frame 6 on, which the first window does not make; frame 5 both make.
     changed = condition.beside[LOW].clone()
     changed[:, :, 6:] += 1
     other = enlarge(stage, replace(condition, beside={LOW: changed}), overlap=2)
-    assert torch.equal(video[:, :, :6], other[:, :, :6])
+    assert torch.equal(video[:, :, :5], other[:, :, :5])
     assert not torch.allclose(video[:, :, 6:], other[:, :, 6:], atol=1e-4)
     # Other pixels in frames 0 to 3 change frames 4 and 5, and so what the second window begins
     # with: with an overlap it comes out otherwise, without one it cannot know.
@@ -240,20 +248,38 @@ def test_later_windows_change_nothing_before_them_and_see_what_is_shared(
     )
 
 
-def test_a_window_begins_in_the_last_frames_of_the_one_before(stage: SuperResolution) -> None:
+@pytest.mark.parametrize(("overlap", "finished"), [(1, 1), (2, 1), (3, 2), (4, 2)])
+def test_a_window_begins_in_frames_of_the_one_before_and_blends_into_others(
+    stage: SuperResolution, overlap: int, finished: int
+) -> None:
     seen: list[Tensor] = []
+    drawn: list[Tensor] = []
     hook = stage.network.register_forward_pre_hook(
         lambda _, __, told: seen.append(told["sample"][:, :4].clone()), with_kwargs=True
     )
     try:
-        video = enlarge(stage, told(stage, draw(1, 3, 10, 4, 6)), overlap=2)
+        condition = told(stage, draw(1, 3, 12 - overlap, 4, 6))
+        video = enlarge(
+            stage, condition, overlap, on_step=lambda _, __, latents: drawn.append(latents.clone())
+        )
     finally:
         hook.remove()
-    # Three steps a window; the second shows frames 4 and 5, finished, in all of its steps.
+    # Three steps a window of 6 frames; the second shows finished frames in all of its steps.
     assert len(seen) == 6
+    start = 6 - overlap
     for sample in seen[3:]:
-        assert torch.equal(sample[:, :, :2], video[:, :, 4:6])
-        assert not torch.allclose(sample[:, :, 2:], video[:, :, 6:], atol=1e-2)
+        assert torch.equal(sample[:, :, :finished], video[:, :, start : start + finished])
+        assert not torch.allclose(sample[:, :, finished:], video[:, :, start + finished :])
+    # The others of those shared lie between what the two windows drew, ever nearer to the second.
+    first, second = drawn[2][:, :, start:], drawn[5][:, :, :overlap]
+    blended = overlap - finished
+    for number in range(blended):
+        share = (number + 1) / (blended + 1)
+        at = finished + number
+        between = (1 - share) * first[:, :, at] + share * second[:, :, at]
+        torch.testing.assert_close(video[:, :, start + at], between, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(first[:, :, at], second[:, :, at], atol=1e-2)
+    assert torch.equal(video[:, :, 6:], drawn[5][:, :, overlap:])
 
 
 def test_steps_are_counted_over_all_windows(stage: SuperResolution) -> None:
