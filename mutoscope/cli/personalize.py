@@ -8,14 +8,21 @@ from typer import Argument, Option
 
 
 def personalize(
-    pictures: Annotated[Path, Argument(help="Folder of pictures, best ten or so, of one thing.")],
+    pictures: Annotated[
+        Path, Argument(help="Folder of pictures, best ten or so, of one thing; see below.")
+    ],
     name: Annotated[str, Option(help="What to call it: a word that the model does not know.")],
     out: Annotated[Path, Option(help="Folder to write, for generate --lora; must not exist.")],
     model: Annotated[str, Option(help="Known name or folder.")] = "lavie-mini",
-    steps: Annotated[int, Option(help="Of training.")] = 400,
+    steps: Annotated[int, Option(help="Of training.")] = 1_500,
     device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
-    """Teach a model a word; the same command again goes on where it was stopped."""
+    """Teach a model a word; the same command again goes on where it was stopped.
+
+    Best each picture shows the whole thing before another background. What NAME.png shows may be
+    said in NAME.txt beside it, a caption a line, as in "a red zorb over the sea": then the word
+    does not come to mean red or the sea.
+    """
     from mutoscope.cli.making import pick_device
     from mutoscope.recipes.personal import personalize as teach
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -21,6 +22,8 @@ from mutoscope.world.scene import Scene, Split, draw_scene
 
 Frames = NDArray[np.uint8]
 CAPTIONS_PER_CLIP = 6
+# Of height and width of a picture in its variants; with less, things near the edge would be cut.
+_LEAST_SHOWN = 0.88
 
 
 @runtime_checkable
@@ -183,19 +186,25 @@ class FolderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureSource:
-    """A folder of pictures that all fit the same captions: stills of one frame.
+    """A folder of pictures: stills of one frame, each with captions of its own or those of all.
 
-    The middle of each is taken, at the aspect ratio of the size, and scaled to it.
+    The middle of each is taken, at the aspect ratio of the size, and scaled to it; a `NAME.txt`
+    beside it says what it shows, a caption a line. A few pictures become many: after all of them
+    come variants, which show most of one, at a place of their own, and half of the time mirrored.
 
     Attributes:
         folder: The folder; sub-folders are not searched.
-        texts: Captions that fit any of them.
+        texts: Captions that fit any of them, for those without their own.
         size: Frame size.
+        variants: Of each picture, at least 1.
+        word: What each caption has to name; empty if nothing.
     """
 
     folder: Path
     texts: tuple[str, ...]
     size: Size
+    variants: int = 1
+    word: str = ""
 
     def __post_init__(self) -> None:
         if not self.pictures():
@@ -211,18 +220,50 @@ class PictureSource:
         return sorted(path for path in self.folder.glob("*") if path.suffix.lower() in suffixes)
 
     def __len__(self) -> int:
-        return len(self.pictures())
+        return len(self.pictures()) * self.variants
 
     def key(self) -> str:
-        """Hash of the settings and of every picture."""
-        digest = hashlib.sha256(f"{self.texts} {self.size}".encode())
-        for index in range(len(self)):
-            frames, _ = self.clip(index)
+        """Hash of the settings, of every picture and of its captions."""
+        digest = hashlib.sha256(f"{self.texts} {self.size} {self.variants}".encode())
+        for index in range(len(self.pictures())):
+            frames, captions = self.clip(index)
             digest.update(frames.tobytes())
+            digest.update(json.dumps(captions).encode())
         return digest.hexdigest()[:16]
 
     def clip(self, index: int) -> tuple[Frames, tuple[str, ...]]:
-        return fit(read_picture(self.pictures()[index]), self.size), self.texts
+        pictures = self.pictures()
+        variant, number = divmod(index, len(pictures))
+        path = pictures[number]
+        frames = read_picture(path)
+        if variant:
+            frames = _part(frames, np.random.default_rng([number, variant]))
+        return fit(frames, self.size), self._captions(path)
+
+    def _captions(self, picture: Path) -> tuple[str, ...]:
+        file = picture.with_suffix(".txt")
+        if not file.is_file():
+            return self.texts
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        captions = tuple(line for line in lines if line)
+        named = [self.word.lower() in re.findall(r"[^\W_]+", line.lower()) for line in captions]
+        if not captions or (self.word and not all(named)):
+            raise DataError(
+                f"{file} cannot be used: each line of it is a caption of {picture.name}"
+                + (f' that names what is learned, as in "a {self.word}"' if self.word else "")
+                + ". Mend it, or remove it."
+            )
+        return captions
 
     def things(self, index: int, grid: tuple[int, int]) -> None:
         return None
+
+
+def _part(frames: Frames, draw: np.random.Generator) -> Frames:
+    """Most of each frame, and half of the time mirrored."""
+    height, width = frames.shape[1:3]
+    scale = draw.uniform(_LEAST_SHOWN, 1)
+    tall, wide = round(scale * height), round(scale * width)
+    top, left = draw.integers(height - tall + 1), draw.integers(width - wide + 1)
+    part = frames[:, top : top + tall, left : left + wide]
+    return part[:, :, ::-1] if draw.random() < 0.5 else part

@@ -1,24 +1,41 @@
 """Linear probes: what can be read from frozen states by one matrix."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 
-def linear_probe(
-    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, ridge: float = 1e-3
-) -> float:
-    """Accuracy on `test` of a multinomial logistic regression fitted on `train`.
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A multinomial logistic regression.
+
+    Attributes:
+        mean: Of the states it was fitted on (D,).
+        scale: Their standard deviations (D,).
+        matrix: One column per class (D, C).
+        offset: One number per class (C,).
+    """
+
+    mean: Tensor
+    scale: Tensor
+    matrix: Tensor
+    offset: Tensor
+
+    def __call__(self, states: Tensor) -> Tensor:
+        """The likeliest class of each state (N, D), as numbers (N,)."""
+        return ((states - self.mean) / self.scale @ self.matrix + self.offset).argmax(dim=1)
+
+
+def fit_probe(states: Tensor, truth: Tensor, *, ridge: float = 1e-3) -> Probe:
+    """The probe that tells the classes of these states apart best.
 
     Args:
-        train: States (N, D) and class numbers (N,).
-        test: The same, of other samples.
+        states: (N, D).
+        truth: Class numbers (N,).
         ridge: Weight of the squared norm of the matrix.
-
-    Returns:
-        Share of right classes, 0 to 1.
     """
-    states, truth = train
     mean, scale = states.mean(dim=0), states.std(dim=0) + 1e-6
     states = (states - mean) / scale
     classes = int(truth.max()) + 1
@@ -34,6 +51,20 @@ def linear_probe(
         return loss
 
     solver.step(closure)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        found = ((test[0] - mean) / scale @ matrix + offset).argmax(dim=1)
-    return float((found == test[1]).float().mean())
+    return Probe(mean, scale, matrix.detach(), offset.detach())
+
+
+def linear_probe(
+    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, ridge: float = 1e-3
+) -> float:
+    """Accuracy on `test` of a probe fitted on `train`.
+
+    Args:
+        train: States (N, D) and class numbers (N,).
+        test: The same, of other samples.
+        ridge: See `fit_probe`.
+
+    Returns:
+        Share of right classes, 0 to 1.
+    """
+    return float((fit_probe(*train, ridge=ridge)(test[0]) == test[1]).float().mean())

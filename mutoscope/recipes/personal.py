@@ -36,7 +36,9 @@ from mutoscope.video.atomic import check_place
 from mutoscope.world.factors import Split
 from mutoscope.world.grammar import VOCABULARY
 
-STEPS = 400
+STEPS = 1_500
+# Of each picture.
+_VARIANTS = 16
 # Of an evaluation: pictures of each kind, and draws of noise for each.
 _MOST, _DRAWS = 16, 8
 
@@ -62,9 +64,9 @@ class PersonalTask:
     base: str
     model: str = field(compare=False)
     pictures: str
-    rank: int = 8
-    batch_size: int = 4
-    others: int = 4
+    rank: int = 16
+    batch_size: int = 6
+    others: int = 2
     others_weight: float = 1.0
     time_shift: float = 2.0
     seed: int = 7
@@ -83,7 +85,8 @@ class PersonalTask:
             others_weight=self.others_weight,
             times=UniformTimes(shift=self.time_shift),
         )
-        pictures = latent_cache(picture_source(data, self.word, size), codec, work)
+        source = picture_source(data, self.word, size)
+        pictures = latent_cache(source, codec, work)
         taught = known = None
         if self.others:
             taught = latent_cache(_world(512, "train", size), codec, work)
@@ -95,7 +98,7 @@ class PersonalTask:
                 own, None if others is None else LatentBatches(others, of_these, self.seed)
             )
 
-        shown = batches(min(_MOST, len(pictures)), known, _MOST)(0).to(device)
+        shown = batches(min(_MOST, len(source.pictures())), known, _MOST)(0).to(device)
         before = figures(stage, shown)
         _start_word(text, self.word)
         add_lora(system.base, rank=self.rank)
@@ -151,7 +154,7 @@ def personal(task: PersonalTask, steps: int) -> Recipe:
         task=task,
         steps=steps,
         # Vectors and low-rank changes are small as it is.
-        optimizer=AdamW(lr=1e-3, weight_decay=0.0),
+        optimizer=AdamW(lr=2e-3, weight_decay=0.0),
         schedule=Schedule(warmup=20, decay=0.5, shape="cosine"),
         ema=0.9,
         evaluate_every=100,
@@ -204,7 +207,7 @@ def personalize(
     TextEncoder(system.text_encoder, system.tokenizer).check_word(word, system.config.vocabulary)
     recipe = personal(task, steps)
     check_place(out)
-    if len(source) == 1:
+    if len(source.pictures()) == 1:
         notice(
             "one picture does not tell a thing from what is around it; ten of it before different "
             "backgrounds would."
@@ -225,7 +228,7 @@ def personalize(
 
 
 def picture_source(folder: Path, word: str, size: Size) -> PictureSource:
-    """Pictures of a new thing, with the captions that its name alone allows.
+    """Pictures of a new thing, where none are given with the captions that its name alone allows.
 
     Raises:
         DataError: There are no pictures.
@@ -233,7 +236,7 @@ def picture_source(folder: Path, word: str, size: Size) -> PictureSource:
     article = "an" if word.startswith(tuple("aeiou")) else "a"
     named = f"{article} {word}"
     texts = (named, f"the {word}", f"a picture of {named}", f"an image of {named}")
-    return PictureSource(folder=folder, texts=texts, size=size)
+    return PictureSource(folder=folder, texts=texts, size=size, variants=_VARIANTS, word=word)
 
 
 def figures(stage: NewWord, batch: Batch) -> dict[str, float]:

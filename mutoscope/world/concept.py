@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from mutoscope.world.factors import UNSEEN_SHAPE, UNSEEN_TEXTURE, Split
+import numpy as np
+
+from mutoscope.world.factors import SHAPES, TEXTURES, UNSEEN_SHAPE, UNSEEN_TEXTURE, Split
 from mutoscope.world.scene import Scene, draw_scene
 
 
@@ -15,4 +17,23 @@ def unseen_scene(seed: int, *, split: Split = "train") -> Scene:
     """
     scene = draw_scene(seed, split=split, kind="image")
     thing = replace(scene.things[0], shape=UNSEEN_SHAPE, texture=UNSEEN_TEXTURE)
+    return replace(scene, things=(thing,), relation="", style="none")
+
+
+def with_any_shape(seed: int, *, split: Split) -> Scene:
+    """A still of one thing of any shape and texture, known or unseen; two in five are unseen each.
+
+    What tells the unseen shape apart is not its texture, then, nor the other way round.
+
+    Args:
+        seed: Any integer; colour, size, place and background are those of its scene.
+        split: Of that scene.
+    """
+    scene, draw = draw_scene(seed, split=split, kind="image"), np.random.default_rng(seed)
+    unseen, shape, texture = draw.random(2) < 0.4, draw.choice(SHAPES), draw.choice(TEXTURES)
+    thing = replace(
+        scene.things[0],
+        shape=UNSEEN_SHAPE if unseen[0] else str(shape),
+        texture=UNSEEN_TEXTURE if unseen[1] else str(texture),
+    )
     return replace(scene, things=(thing,), relation="", style="none")

@@ -1,5 +1,7 @@
 """LoRA: the identity at first, nothing over time, and files that diffusers' own U-Net loads."""
 
+import re
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -39,7 +41,7 @@ def test_it_starts_as_the_identity_bit_for_bit() -> None:
     assert not torch.allclose(network(**told(3)), before, atol=1e-3)
 
 
-def test_attention_and_feed_forward_within_frames_are_trained_and_nothing_over_time() -> None:
+def test_layers_within_frames_are_trained_and_nothing_over_time() -> None:
     network = VideoUNet(
         block_out_channels=(8, 16),
         layers_per_block=1,
@@ -49,12 +51,16 @@ def test_attention_and_feed_forward_within_frames_are_trained_and_nothing_over_t
         norm_num_groups=4,
         temporal_convolutions=True,
     )
-    blocks = sum(name.endswith("attn1") for name, _ in network.named_modules())
+    names = [name for name, _ in network.named_modules()]
+    blocks = sum(name.endswith("attn1") for name in names)
+    residual = [name for name in names if re.search(r"resnets\.\d+\.conv\w+$", name)]
     add_lora(network, rank=2)
     trained = [name for name, each in network.named_parameters() if each.requires_grad]
     assert all(".lora_" in name and not is_temporal(name) for name in trained)
     # Two attentions of four projections, two layers of the feed-forward; each change has two parts.
-    assert len(trained) == 2 * (4 + 4 + 2) * blocks > 0
+    assert len(trained) == 2 * ((4 + 4 + 2) * blocks + len(residual))
+    assert blocks > 0
+    assert len(residual) > 2 * blocks
 
 
 @torch.no_grad()

@@ -133,13 +133,13 @@ def test_a_model_of_the_world_is_shown_its_other_pictures_too(
     system.save_pretrained(tmp_path / "model")
     source = picture_source(pictures, "orb", Size(16, 24))
     task = task_for(system, str(tmp_path / "model"), "orb", source)
-    assert task.others == 4
+    assert (task.batch_size, task.others) == (6, 2)
     (tmp_path / "work").mkdir()
     run = task.prepare({}, pictures, "cpu", tmp_path / "work")
     batch = run.batches(0)
-    assert batch.labels["own"].tolist() == [True] * 4 + [False] * 4
-    assert all("orb" in text for text in batch.captions[:4])
-    assert not any("orb" in text for text in batch.captions[4:])
+    assert batch.labels["own"].tolist() == [True] * 6 + [False] * 2
+    assert all("orb" in text for text in batch.captions[:6])
+    assert not any("orb" in text for text in batch.captions[6:])
     assert batch.latents is not None
     assert batch.latents.shape == (8, 4, 1, 8, 12)
     assert run.evaluate is not None
