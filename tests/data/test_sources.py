@@ -1,5 +1,6 @@
 """Pictures of a folder as captioned stills."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,41 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"a\.png cannot be read as a picture"):
         source(tmp_path).clip(0)
+
+
+def test_a_picture_may_have_captions_of_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.new("RGB", (24, 16)).save(tmp_path / f"{name}.png")
+    (tmp_path / "a.txt").write_text("a red zorb\n\n  the Zorb, red\n")
+    pictures = replace(source(tmp_path), word="zorb")
+    captions = [pictures.clip(index)[1] for index in range(2)]
+    assert captions == [("a red zorb", "the Zorb, red"), ("a zorb",)]
+    before = pictures.key()
+    (tmp_path / "a.txt").write_text("a blue zorb")
+    assert pictures.key() != before
+    for text in ("", "a zorb\na red thing", "a zorbet"):
+        (tmp_path / "a.txt").write_text(text)
+        with pytest.raises(DataError, match=r'a\.txt cannot be used.*as in "a zorb"'):
+            pictures.clip(0)
+
+
+def test_variants_show_most_of_a_picture_and_half_of_them_are_mirrored(tmp_path: Path) -> None:
+    # Red rises from left to right, green from top to bottom: places can be read from colours.
+    rows, columns = np.mgrid[:160, :240]
+    picture = np.stack([columns, rows, 0 * rows], axis=2).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.new("RGB", (240, 160), (0, 0, 255)).save(tmp_path / "b.png")
+    plain = source(tmp_path)
+    several = replace(plain, variants=32)
+    assert (len(plain), len(several)) == (2, 64)
+    for index in range(2):
+        assert np.array_equal(several.clip(index)[0], plain.clip(index)[0])
+    assert all((several.clip(index)[0][..., 2] == 255).all() for index in range(1, 64, 2))
+    shown = [several.clip(index)[0][0].astype(int) for index in range(2, 64, 2)]
+    mirrored = [frame[0, 0, 0] > frame[0, -1, 0] for frame in shown]
+    assert 8 < sum(mirrored) < 23
+    spans = [abs(frame[0, -1, 0] - frame[0, 0, 0]) for frame in shown]
+    assert min(spans) > 0.8 * 240
+    assert len({frame.tobytes() for frame in shown}) == len(shown)
+    again = replace(plain, variants=32)
+    assert all(np.array_equal(again.clip(i)[0], several.clip(i)[0]) for i in (2, 33, 63))
