@@ -14,7 +14,10 @@ def personalize(
     name: Annotated[str, Option(help="What to call it: a word that the model does not know.")],
     out: Annotated[Path, Option(help="Folder to write, for generate --lora; must not exist.")],
     model: Annotated[str, Option(help="Known name or folder.")] = "lavie-mini",
-    steps: Annotated[int, Option(help="Of training.")] = 1_500,
+    like: Annotated[
+        str, Option(help="Words for things of its kind that the model knows, with commas between.")
+    ] = "",
+    steps: Annotated[int, Option(help="Of training.")] = 1_200,
     device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
     """Teach a model a word; the same command again goes on where it was stopped.
@@ -30,7 +33,14 @@ def personalize(
         print(f"mutoscope: {text}", file=sys.stderr)
 
     found = teach(
-        pictures, name, out, model=model, steps=steps, device=pick_device(device), notice=notice
+        pictures,
+        name,
+        out,
+        model=model,
+        like=[word.strip() for word in like.split(",") if word.strip()],
+        steps=steps,
+        device=pick_device(device),
+        notice=notice,
     )
     told = [
         f"error on {kind} {found[key]:.3f}, untouched {found[f'{key}_untouched']:.3f}"

@@ -116,6 +116,22 @@ class TextEncoder:
         table[-1] = old.mean(dim=0) if vector is None else vector.to(table)
         return len(table) - 1
 
+    def mean_of(self, words: Sequence[str]) -> Float[Tensor, "D"] | None:
+        """The mean embedding of words that are one token each; None of none.
+
+        Raises:
+            RequestError: A word is not one token.
+        """
+        numbers = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+        for word, found in zip(words, numbers, strict=True):
+            if len(found) != 1:
+                raise RequestError(
+                    f"{word!r} is {len(found)} tokens to this model, so nothing can begin like it. "
+                    "Use a word that it knows, e.g. one that its captions name things with."
+                )
+        table = self.model.get_input_embeddings().weight
+        return table[[found[0] for found in numbers]].mean(dim=0) if numbers else None
+
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer: words of `texts` become single tokens where the size allows, and

@@ -5,7 +5,7 @@ Command: `mutoscope personalize PICTURES --name zorb --out zorb`.
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from mutoscope.video.atomic import check_place
 from mutoscope.world.factors import Split
 from mutoscope.world.grammar import VOCABULARY
 
-STEPS = 1_500
+STEPS = 1_200
 # Of each picture.
 _VARIANTS = 16
 # Of an evaluation: pictures of each kind, and draws of noise for each.
@@ -56,6 +56,7 @@ class PersonalTask:
         batch_size: Pictures a batch.
         others: Other pictures a batch, stills of the world with their captions; 0 for none.
         others_weight: See `NewWord`.
+        like: Known words at whose mean the new one begins; empty for all that are known.
         time_shift: See `UniformTimes`.
         seed: Of the order of pictures.
     """
@@ -68,6 +69,7 @@ class PersonalTask:
     batch_size: int = 6
     others: int = 2
     others_weight: float = 1.0
+    like: tuple[str, ...] = ()
     time_shift: float = 2.0
     seed: int = 7
 
@@ -100,7 +102,7 @@ class PersonalTask:
 
         shown = batches(min(_MOST, len(source.pictures())), known, _MOST)(0).to(device)
         before = figures(stage, shown)
-        _start_word(text, self.word)
+        _start_word(text, self.word, self.like)
         add_lora(system.base, rank=self.rank)
 
         def evaluate(modules: Mapping[str, nn.Module], step: int, folder: Path) -> dict[str, float]:
@@ -123,7 +125,9 @@ class PersonalTask:
         write_lora(lora, folder)
 
 
-def task_for(system: System, model: str, word: str, pictures: PictureSource) -> PersonalTask:
+def task_for(
+    system: System, model: str, word: str, pictures: PictureSource, like: Sequence[str] = ()
+) -> PersonalTask:
     """What teaching a model a word takes; a model of the world is shown others of its stills too.
 
     Args:
@@ -131,6 +135,7 @@ def task_for(system: System, model: str, word: str, pictures: PictureSource) -> 
         model: Its known name or folder.
         word: The new word.
         pictures: What it shall mean.
+        like: See `PersonalTask`.
     """
     of_the_world = tuple(system.config.vocabulary) == VOCABULARY
     return PersonalTask(
@@ -138,6 +143,7 @@ def task_for(system: System, model: str, word: str, pictures: PictureSource) -> 
         base=base_hash(system),
         model=model,
         pictures=pictures.key(),
+        like=tuple(like),
         others=PersonalTask.others if of_the_world else 0,
     )
 
@@ -154,7 +160,7 @@ def personal(task: PersonalTask, steps: int) -> Recipe:
         task=task,
         steps=steps,
         # Vectors and low-rank changes are small as it is.
-        optimizer=AdamW(lr=2e-3, weight_decay=0.0),
+        optimizer=AdamW(lr=2e-3, weight_decay=0.0, words=5.0),
         schedule=Schedule(warmup=20, decay=0.5, shape="cosine"),
         ema=0.9,
         evaluate_every=100,
@@ -168,6 +174,7 @@ def personalize(
     out: Path,
     *,
     model: str = "lavie-mini",
+    like: Sequence[str] = (),
     steps: int = STEPS,
     device: str = "cpu",
     notice: Callable[[str], None] = print,
@@ -181,6 +188,7 @@ def personalize(
         word: What to call it.
         out: Folder to write, for `load_lora`; must not exist.
         model: Known name or folder of the model.
+        like: Known words for things of the kind; it is learned sooner than from all words.
         steps: Of training, at least 1.
         device: Where to train: "cpu" or "cuda".
         notice: Told, in a sentence, what will limit the result.
@@ -203,8 +211,10 @@ def personalize(
         )
     system = load(model)
     source = picture_source(folder, word, system.native_size)
-    task = task_for(system, model, word, source)
-    TextEncoder(system.text_encoder, system.tokenizer).check_word(word, system.config.vocabulary)
+    task = task_for(system, model, word, source, like)
+    text = TextEncoder(system.text_encoder, system.tokenizer)
+    text.check_word(word, system.config.vocabulary)
+    text.mean_of(like)
     recipe = personal(task, steps)
     check_place(out)
     if len(source.pictures()) == 1:
@@ -261,9 +271,9 @@ def _world(count: int, split: Split, size: Size) -> WorldSource:
     )
 
 
-def _start_word(text: TextEncoder, word: str) -> None:
+def _start_word(text: TextEncoder, word: str, like: Sequence[str]) -> None:
     """Adds the word, and leaves nothing of the text encoder to train but its embedding."""
-    number = text.add_word(word)
+    number = text.add_word(word, text.mean_of(like))
     text.model.requires_grad_(False)
     config = TrainableTokensConfig(token_indices=[number], target_modules=["token_embedding"])
     inject_adapter_in_model(config, text.model)

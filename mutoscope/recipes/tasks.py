@@ -38,7 +38,8 @@ from mutoscope.recipes.parents import (
 )
 from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples
 from mutoscope.stages.key_frames import KeyFrames
-from mutoscope.training.recipe import WITHOUT_SAYING, Run
+from mutoscope.training.fields import WITHOUT_SAYING
+from mutoscope.training.recipe import Run
 from mutoscope.types import Batch, Size
 from mutoscope.world.factors import ASPECT, DIRECTIONS, LEVELS
 

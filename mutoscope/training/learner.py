@@ -13,6 +13,7 @@ from mutoscope.errors import TrainingError
 from mutoscope.training.checkpoint import Checkpoint
 from mutoscope.training.ema import Average
 from mutoscope.training.log import Figures
+from mutoscope.training.optim import TIMES
 from mutoscope.training.precision import has_fast_bf16
 from mutoscope.training.recipe import Modules, Recipe
 from mutoscope.types import Batch, Objective
@@ -101,7 +102,7 @@ class Learner:
         lr = self.recipe.optimizer.lr * self.recipe.schedule.factor(self.step, progress)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group.get(TIMES, 1.0)
         reports, samples = [], 0
         for batch in islice(batches, self.recipe.accumulate):
             reports.append(self._accumulate(batch))

@@ -14,6 +14,7 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import nn
 
 from mutoscope.errors import RequestError
+from mutoscope.training.fields import WITHOUT_SAYING
 from mutoscope.training.optim import AdamW, Muon, Schedule
 from mutoscope.types import Batch, Objective
 
@@ -63,10 +64,6 @@ class Task(Protocol):
                 chain; name what lies there by what it was made from.
         """
         ...
-
-
-WITHOUT_SAYING = {"hashed": "unless default"}
-"""Marks a field that came after recipes had been hashed: its default is what they did before."""
 
 
 @dataclass(frozen=True, kw_only=True)

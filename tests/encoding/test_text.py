@@ -121,3 +121,18 @@ def test_a_known_word_is_not_taught_again(
 ) -> None:
     with pytest.raises(RequestError, match="knows already"):
         text.check_word(word, vocabulary)
+
+
+def test_a_word_may_begin_at_the_mean_of_known_ones(text: TextEncoder) -> None:
+    table = text.model.get_input_embeddings().weight
+    numbers = [
+        text.tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("star", "red")
+    ]
+    assert [len(each) for each in numbers] == [1, 1]
+    expected = (table[numbers[0][0]] + table[numbers[1][0]]) / 2
+    mean = text.mean_of(["star", "red"])
+    assert mean is not None
+    torch.testing.assert_close(mean, expected)
+    assert text.mean_of([]) is None
+    with pytest.raises(RequestError, match=r"'blorf' is \d+ tokens to this model"):
+        text.mean_of(["star", "blorf"])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mutoscope.errors import RequestError
-from mutoscope.training.optim import AdamW, MatrixMomentum, Muon, Schedule, orthogonal
+from mutoscope.training.optim import TIMES, AdamW, MatrixMomentum, Muon, Schedule, orthogonal
 
 
 def test_rises_in_a_line_stays_and_falls_to_zero() -> None:
@@ -45,6 +45,18 @@ def test_only_matrices_shrink() -> None:
     assert torch.equal(layer.bias, before["bias"])
 
 
+def test_new_words_have_steps_of_their_own_and_never_shrink() -> None:
+    spec = AdamW(lr=0.1, weight_decay=0.5, words=5.0)
+    layer, word = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(1, 2))
+    (optimizer,) = spec.build({"layer": layer, "table.trainable_tokens_delta.default": word})
+    assert [group.get(TIMES, 1.0) for group in optimizer.param_groups] == [1.0, 5.0]
+    for parameter in (layer, word):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert (layer < 1).all()
+    assert (word == 1).all()
+
+
 def test_the_fused_step_is_the_textbook_step_in_any_memory_layout() -> None:
     """Algorithm 2 of AdamW, written out: the kernel walks memory, so a layout could mislead it."""
     spec = AdamW(lr=0.1, betas=(0.5, 0.75), weight_decay=0.25)
@@ -66,10 +78,17 @@ def test_the_fused_step_is_the_textbook_step_in_any_memory_layout() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lr": 0.0}, {"lr": 0.1, "clip": 0.0}, {"lr": 0.1, "weight_decay": -1.0}], ids=str
+    "wrong",
+    [
+        {"lr": 0.0},
+        {"lr": 0.1, "clip": 0.0},
+        {"lr": 0.1, "words": 0.0},
+        {"lr": 0.1, "weight_decay": -1.0},
+    ],
+    ids=str,
 )
 def test_refuses_settings_that_cannot_train(wrong: dict[str, float]) -> None:
-    with pytest.raises(RequestError, match="cannot train: lr and clip are above 0"):
+    with pytest.raises(RequestError, match="cannot train: lr, clip and words are above 0"):
         AdamW(**wrong)  # type: ignore[arg-type]
 
 
@@ -161,5 +180,5 @@ def test_muon_learns_what_rarely_shows() -> None:
 def test_refuses_a_momentum_out_of_range() -> None:
     with pytest.raises(RequestError, match=r"momentum=1\.0 cannot be used"):
         Muon(lr=0.1, momentum=1.0)
-    with pytest.raises(RequestError, match="cannot train: lr and clip are above 0"):
+    with pytest.raises(RequestError, match="cannot train: lr, clip and words are above 0"):
         Muon(lr=0.0)

@@ -44,6 +44,7 @@ def test_the_hash_is_of_the_values_and_stays_the_same_in_every_process() -> None
         {"accumulate": 2},
         {"parts": 2},
         {"optimizer": AdamW(lr=1e-2, clip=2.0)},
+        {"optimizer": AdamW(lr=1e-2, words=2.0)},
         {"schedule": Schedule(warmup=3, decay=0.5, shape="cosine")},
         {"ema": 0.5},
         {"precision": "bf16"},
