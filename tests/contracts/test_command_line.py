@@ -18,7 +18,7 @@ FROZEN = {
         "file --prompt --model --out --size --noise-level --seed --fps --device --dtype --memory"
     ),
     "inspect": "file",
-    "personalize": "pictures --name --out --model --steps --device",
+    "personalize": "pictures --name --out --model --like --steps --device",
     "evaluate": "--out --model --split --prompts --seeds",
     "convert": "--out system --from --base --interpolation --upscale --sd --x4",
     "train": "recipes --out --data --device --minutes --shipped --dry-run",
