@@ -244,7 +244,12 @@ class PictureSource:
         file = picture.with_suffix(".txt")
         if not file.is_file():
             return self.texts
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        try:
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{file} cannot be read as text ({error}). Save it as UTF-8, or remove it."
+            ) from error
         captions = tuple(line for line in lines if line)
         named = [self.word.lower() in re.findall(r"[^\W_]+", line.lower()) for line in captions]
         if not captions or (self.word and not all(named)):

@@ -214,7 +214,7 @@ def personalize(
     task = task_for(system, model, word, source, like)
     text = TextEncoder(system.text_encoder, system.tokenizer)
     text.check_word(word, system.config.vocabulary)
-    text.mean_of(like)
+    text.mean_of(like)  # refuses what it does not know before anything is made
     recipe = personal(task, steps)
     check_place(out)
     if len(source.pictures()) == 1:

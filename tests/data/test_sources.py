@@ -79,6 +79,9 @@ def test_a_picture_may_have_captions_of_its_own(tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text(text)
         with pytest.raises(DataError, match=r'a\.txt cannot be used.*as in "a zorb"'):
             pictures.clip(0)
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00zorb")
+    with pytest.raises(DataError, match=r"a\.txt cannot be read as text"):
+        pictures.clip(0)
 
 
 def test_variants_show_most_of_a_picture_and_half_of_them_are_mirrored(tmp_path: Path) -> None:
