@@ -46,6 +46,7 @@ from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.long import clips
 from mutoscope.video.atomic import whole
 from mutoscope.video.frames import Frames, to_floats
+from mutoscope.video.plots import plotted
 from mutoscope.video.sheets import contact_sheet, write_png
 
 CLIPS = 6
@@ -171,27 +172,23 @@ def markdown(found: Drift, facts: Mapping[str, object]) -> str:
 
 def plot(found: Drift, place: Path) -> None:
     """Shares read right, and the look, over continuations."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for axis, lines, label in zip(
-        axes,
-        (found.right, {name: found.look[name] for name in ("sharpness", "seam")}),
-        ("read right", "relative to the first clip"),
-        strict=True,
-    ):
-        for name, values in lines.items():
-            middle = np.array([each.value for each in values])
-            ends = [[each.low for each in values], [each.high for each in values]]
-            apart = np.abs(np.array(ends) - middle)
-            axis.errorbar(range(CLIPS), middle, apart, capsize=2, label=name)
-        axis.set_xlabel("continuations")
-        axis.set_ylabel(label)
-        axis.set_ylim(bottom=0)
-        axis.legend()
-    with whole(place) as draft:
-        figure.savefig(draft, dpi=110)
+    with plotted(place, width=9.0, height=3.6) as figure:
+        axes = figure.subplots(1, 2)
+        for axis, lines, label in zip(
+            axes,
+            (found.right, {name: found.look[name] for name in ("sharpness", "seam")}),
+            ("read right", "relative to the first clip"),
+            strict=True,
+        ):
+            for name, values in lines.items():
+                middle = np.array([each.value for each in values])
+                ends = [[each.low for each in values], [each.high for each in values]]
+                apart = np.abs(np.array(ends) - middle)
+                axis.errorbar(range(CLIPS), middle, apart, capsize=2, label=name)
+            axis.set_xlabel("continuations")
+            axis.set_ylabel(label)
+            axis.set_ylim(bottom=0)
+            axis.legend()
 
 
 def report_of(

@@ -46,6 +46,7 @@ from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Latents, Video
 from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_bytes, to_floats
+from mutoscope.video.plots import plotted
 from mutoscope.video.sheets import contact_sheet, write_png
 from mutoscope.world.render import render, render_truth
 from mutoscope.world.scene import Scene
@@ -201,31 +202,29 @@ def markdown(report: Mapping[str, Mapping[str, Interval]], facts: Mapping[str, o
 
 def plot(rows: Sequence[Row], place: Path) -> None:
     """PSNR and trajectory error over speed: a point for each clip, a line of means."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2)
-    speeds = column(rows, "speed")
-    for axis, unit, label in zip(
-        axes,
-        ("psnr", "trajectory"),
-        ("PSNR where it moves, dB", "trajectory error, px"),
-        strict=True,
-    ):
-        for way in WAYS:
-            values = column(rows, f"{way} {unit}")
-            there = np.isfinite(values) & np.isfinite(speeds)
-            order = np.argsort(speeds[there])
-            x, y = speeds[there][order], values[there][order]
-            points = axis.scatter(x, y, s=3, alpha=0.25)
-            parts = zip(np.array_split(x, 8), np.array_split(y, 8), strict=True)
-            middle = [(pace.mean(), value.mean()) for pace, value in parts if len(pace)]
-            axis.plot(*zip(*middle, strict=True), color=points.get_facecolor()[0][:3], label=way)
-        axis.set_xlabel("speed, pixels from key frame to key frame")
-        axis.set_ylabel(label)
-    axes[0].legend()
-    with whole(place) as draft:
-        figure.savefig(draft, dpi=110)
+    with plotted(place, width=9.0, height=3.6) as figure:
+        axes = figure.subplots(1, 2)
+        speeds = column(rows, "speed")
+        for axis, unit, label in zip(
+            axes,
+            ("psnr", "trajectory"),
+            ("PSNR where it moves, dB", "trajectory error, px"),
+            strict=True,
+        ):
+            for way in WAYS:
+                values = column(rows, f"{way} {unit}")
+                there = np.isfinite(values) & np.isfinite(speeds)
+                order = np.argsort(speeds[there])
+                x, y = speeds[there][order], values[there][order]
+                points = axis.scatter(x, y, s=3, alpha=0.25)
+                parts = zip(np.array_split(x, 8), np.array_split(y, 8), strict=True)
+                middle = [(pace.mean(), value.mean()) for pace, value in parts if len(pace)]
+                axis.plot(
+                    *zip(*middle, strict=True), color=points.get_facecolor()[0][:3], label=way
+                )
+            axis.set_xlabel("speed, pixels from key frame to key frame")
+            axis.set_ylabel(label)
+        axes[0].legend()
 
 
 def report_of(system: LaVie, rows: Sequence[Row], asked: Sequence[Prompt], out: Path) -> str:

@@ -15,6 +15,7 @@ from mutoscope.errors import RequestError
 from mutoscope.metrics.interval import Interval
 from mutoscope.training.recipe import Recipe
 from mutoscope.video.atomic import whole
+from mutoscope.video.plots import plotted
 
 Figures = dict[str, list[float]]
 """Name of a figure -> one number per clip, prompt or round."""
@@ -116,31 +117,22 @@ def plot(report: Report, place: Path) -> None:
     Raises:
         RequestError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise RequestError(
-            f"{place} cannot be drawn: matplotlib is not installed. Table and figures are made; "
-            "run `pip install matplotlib`, and the same command again for the plot."
-        ) from error
     names = list(next(iter(report.rows.values())))
     panels = len(names) + bool(report.curves)
-    figure = Figure(figsize=(3.2 * panels, 3.4), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, panels))
-    for axis, name in zip(axes, names, strict=False):
-        points = [row[name] for row in report.rows.values()]
-        values = [point.value for point in points]
-        below = [point.value - point.low for point in points]
-        above = [point.high - point.value for point in points]
-        axis.errorbar(range(len(points)), values, yerr=[below, above], fmt="o", capsize=4)
-        axis.set_xticks(range(len(points)), list(report.rows), rotation=45)
-        axis.set_xlim(-0.5, len(points) - 0.5)
-        axis.set_title(name, fontsize="medium")
-    if report.curves:
-        for arm, curve in report.curves.items():
-            axes[-1].plot(*zip(*curve, strict=True), marker=".", label=arm)
-        axes[-1].set_xlabel("steps")
-        axes[-1].legend()
-    figure.suptitle(f"{report.title}\n{report.unit}", fontsize="medium")
-    with whole(place) as draft:
-        figure.savefig(draft, dpi=120)
+    with plotted(place, width=3.2 * panels, height=3.4) as figure:
+        axes = np.atleast_1d(figure.subplots(1, panels))
+        for axis, name in zip(axes, names, strict=False):
+            points = [row[name] for row in report.rows.values()]
+            values = [point.value for point in points]
+            below = [point.value - point.low for point in points]
+            above = [point.high - point.value for point in points]
+            axis.errorbar(range(len(points)), values, yerr=[below, above], fmt="o", capsize=4)
+            axis.set_xticks(range(len(points)), list(report.rows), rotation=45)
+            axis.set_xlim(-0.5, len(points) - 0.5)
+            axis.set_title(name, fontsize="medium")
+        if report.curves:
+            for arm, curve in report.curves.items():
+                axes[-1].plot(*zip(*curve, strict=True), marker=".", label=arm)
+            axes[-1].set_xlabel("steps")
+            axes[-1].legend()
+        figure.suptitle(f"{report.title}\n{report.unit}", fontsize="medium")
