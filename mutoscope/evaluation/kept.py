@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from mutoscope.errors import DataError
 from mutoscope.evaluation.protocol import Prompt
@@ -15,6 +18,8 @@ from mutoscope.video.atomic import whole
 
 Row = Mapping[str, Any]
 """Figures of one clip, as JSON values."""
+WAIT = 0.5
+"""Seconds from one look for what other processes have finished to the next."""
 
 
 def folder_of(out: Path, system: LaVie, asked: Sequence[Prompt], **others: object) -> Path:
@@ -39,7 +44,8 @@ def kept(
 ) -> list[Row]:
     """The figures of the clips `numbers`: read where they are kept, else measured, and kept.
 
-    Several processes may work on one folder, each from another end.
+    Several processes may measure at once: each takes clips that no other has begun, and then waits
+    for the others' last. The clip of one that was killed is taken by another.
 
     Args:
         folder: See `folder_of`.
@@ -51,17 +57,38 @@ def kept(
         DataError: A file cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for done, number in enumerate(numbers):
-        file = folder / f"{number:05d}.json"
-        if not file.exists():
-            with whole(file) as draft:
-                draft.write_text(json.dumps(measure(number)), "utf-8")
+    rows: dict[int, Row] = {}
+    left = list(numbers)
+    while left:
+        others = []
+        for number in left:
+            if (row := _row(folder / f"{number:05d}.json", number, measure)) is None:
+                others.append(number)
+                continue
+            rows[number] = row
+            on_clip(len(rows))
+        if others == left:
+            time.sleep(WAIT)
+        left = others
+    return [rows[number] for number in numbers]
+
+
+def _row(file: Path, number: int, measure: Callable[[int], Row]) -> Row | None:
+    """The figures of one clip, or None where another process is measuring them."""
+    if not file.exists():
+        lock = FileLock(file.with_suffix(".lock"), timeout=0)
         try:
-            rows.append(json.loads(file.read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{file} cannot be read ({error}). Remove it to measure that clip anew."
-            ) from error
-        on_clip(done + 1)
-    return rows
+            with lock:
+                if not file.exists():  # another process was faster
+                    with whole(file) as draft:
+                        draft.write_text(json.dumps(measure(number)), "utf-8")
+                Path(lock.lock_file).unlink(missing_ok=True)
+        except Timeout:
+            return None
+    try:
+        found: Row = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{file} cannot be read ({error}). Remove it to measure that clip anew."
+        ) from error
+    return found

@@ -1,5 +1,7 @@
 """What later stages cost is a paired difference, and judged by the rule written down before."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,27 @@ def test_what_is_kept_is_not_measured_again(tmp_path: Path) -> None:
     (tmp_path / "00001.json").write_text("{")
     with pytest.raises(DataError, match=r"00001\.json cannot be read .* Remove it"):
         kept(tmp_path, range(3), look)
+
+
+def test_processes_share_the_clips(tmp_path: Path) -> None:
+    """A file lock tells handles apart, so threads stand for processes here."""
+    taken: list[int] = []
+
+    def look(number: int) -> Row:
+        taken.append(number)
+        time.sleep(0.05)
+        return {"number": number}
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: kept(tmp_path, range(8), look), range(3)))
+    assert found == [[{"number": i} for i in range(8)]] * 3
+    assert sorted(taken) == list(range(8))
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_a_clip_whose_process_died_is_measured_by_another(tmp_path: Path) -> None:
+    (tmp_path / "00000.lock").touch()
+    assert kept(tmp_path, [0], lambda number: {"number": number}) == [{"number": 0}]
 
 
 @pytest.mark.parametrize(
