@@ -1,7 +1,8 @@
 """Trains the first steps of each recipe of a chain again, and compares the losses with the record.
 
 Command: `python -m mutoscope.recipes.again RUNS [STEPS]`, where RUNS holds the finished chain, or
-what is there of it.
+what is there of it: `python -m mutoscope.recipes.ship --unpack RUNS` lays out what is shipped. Of a
+run that is not there the shipped record will do, if what it started from is there.
 """
 
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from mutoscope.recipes import mini
-from mutoscope.training.provenance import read_provenance
+from mutoscope.recipes.ship import SHIPPED
+from mutoscope.training.provenance import Provenance, read_provenance, read_record
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import reproduce
 
@@ -41,7 +43,7 @@ class Again:
 def again(recipe: Recipe, runs: Path, *, steps: int) -> Again:
     """Trains the first `steps` steps of a finished run, at least two, in memory."""
     parents = {parent.name: runs / parent.name / "model" for parent in recipe.parents}
-    record = read_provenance(runs / recipe.name / "model")
+    record = record_of(recipe, runs)
     recorded, times = np.array(record.first_losses[:steps]), list[float]()
     losses = reproduce(
         recipe,
@@ -54,14 +56,25 @@ def again(recipe: Recipe, runs: Path, *, steps: int) -> Again:
     return Again(difference, (times[-1] - times[0]) / (len(times) - 1), record.steps)
 
 
+def record_of(recipe: Recipe, runs: Path) -> Provenance:
+    """What a run in `runs`, or the one of that name that is shipped, recorded.
+
+    Raises:
+        TrainingError: Neither is there.
+    """
+    model = runs / recipe.name / "model"
+    if model.is_dir():
+        return read_provenance(model)
+    return read_record(SHIPPED / "provenance" / f"{recipe.name}.json")
+
+
 def lacking(recipe: Recipe, runs: Path) -> list[str]:
-    """Names of the runs that `again` needs and `runs` does not hold: the recipe's and its parents'.
+    """Names of the runs that a recipe goes on from and `runs` does not hold.
 
     Models laid out by `python -m mutoscope.recipes.ship --unpack` are those that are shipped, and
     most of a chain is not.
     """
-    needed = (recipe, *recipe.parents)
-    return [each.name for each in needed if not (runs / each.name / "model").is_dir()]
+    return [each.name for each in recipe.parents if not (runs / each.name / "model").is_dir()]
 
 
 if __name__ == "__main__":

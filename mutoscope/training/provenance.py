@@ -70,7 +70,15 @@ def read_provenance(folder: Path) -> Provenance:
     Raises:
         TrainingError: There is none, or it cannot be read.
     """
-    path = folder / FILE
+    return read_record(folder / FILE)
+
+
+def read_record(path: Path) -> Provenance:
+    """A record, wherever it lies.
+
+    Raises:
+        TrainingError: There is none, or it cannot be read.
+    """
     try:
         content = json.loads(path.read_text())
         parents = {name: Ancestor(**entry) for name, entry in content.pop("parents").items()}

@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from mutoscope.errors import RequestError
+from mutoscope.errors import RequestError, TrainingError
 from mutoscope.nn.temporal import TemporalAttention, is_temporal
 from mutoscope.recipes import claims, mini, own, samples, worth
-from mutoscope.recipes.again import again, lacking
+from mutoscope.recipes.again import again, lacking, record_of
 from mutoscope.recipes.curriculum import NewTimeTask
 from mutoscope.recipes.first_frame import FirstFrameTask
 from mutoscope.recipes.interpolation import InterpolationTask
@@ -162,7 +162,19 @@ def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
 def test_what_a_recipe_cannot_begin_again_without_is_named(tmp_path: Path) -> None:
     for name in ("autoencoder", "base"):
         (tmp_path / name / "model").mkdir(parents=True)
-    assert lacking(mini.video(), tmp_path) == ["video", "words"]
+    assert lacking(mini.video(), tmp_path) == ["words"]
+
+
+def test_what_a_run_recorded_is_shipped_where_the_run_is_not_there(
+    runs: Path, tmp_path: Path
+) -> None:
+    small = small_chain()["image"]
+    assert record_of(small, runs).hash == small.hash()
+    shipped = record_of(mini.image(), tmp_path)
+    assert shipped.hash == mini.image().hash()
+    assert len(shipped.first_losses) == 50
+    with pytest.raises(TrainingError, match=r"elsewhere\.json does not say"):
+        record_of(replace(small, name="elsewhere"), tmp_path)
 
 
 def test_the_last_run_starts_from_the_one_before(runs: Path) -> None:
