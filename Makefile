@@ -25,12 +25,13 @@ help:
 	@echo "make bench   benchmarks"
 
 # torch goes first and alone: whatever else is installed later finds the pinned build in place
-# and cannot pull in another one.
+# and cannot pull in another one. Python compiles what is imported when it first is: to compile all
+# of these libraries now would take longer than to fetch them.
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --no-compile --quiet -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --no-compile --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP)

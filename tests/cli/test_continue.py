@@ -140,7 +140,7 @@ def test_stopped_while_a_preview_is_replaced_the_one_before_is_whole(
 @pytest.mark.slow
 def test_killed_while_interpolating_it_goes_on(run: Run, cascade_folder: Path) -> None:
     command = [sys.executable, "-m", "mutoscope.cli.main", "generate", PROMPT]
-    options = ["--model", str(cascade_folder), "--out", "v.mp4", "--num-frames", "52"]
+    options = ["--model", str(cascade_folder), "--out", "v.mp4", "--num-frames", "32"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
     preview, end = Path("v.preview.mp4"), time.monotonic() + 60
     while not preview.exists() and process.poll() is None and time.monotonic() < end:

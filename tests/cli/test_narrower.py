@@ -48,8 +48,8 @@ def crowded(stage: type, broken: pytest.MonkeyPatch, *, most: int) -> list[int]:
 def test_it_goes_on_with_less_at_once_and_is_replayed(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch, stage: type, stages: str
 ) -> None:
-    name, size = stages.split(",")[-1], "64x96"
-    ask = "generate", PROMPT, "--model", cascade_folder, "--stages", stages, "--size", size, "--out"
+    name = stages.split(",")[-1]
+    ask = "generate", PROMPT, "--model", cascade_folder, "--stages", stages, "--out"
     with monkeypatch.context() as broken:
         asked = crowded(stage, broken, most=1)
         made = run(*ask, "v.mp4")

@@ -46,7 +46,7 @@ def test_a_plan_says_every_part_and_the_whole(run: Run, cascade_folder: Path) ->
 def test_each_option_has_an_effect(run: Run, cascade_folder: Path) -> None:
     asked = "plan", "--model", cascade_folder, "--size", "64x96"
     usual = total(run(*asked))[:2]
-    options = ("--size", "128x192"), ("--num-frames", 40), ("--stages", "base"), ("--dtype", "bf16")
+    options = ("--size", "128x192"), ("--num-frames", 20), ("--stages", "base"), ("--dtype", "bf16")
     for option in options:
         assert total(run(*asked, *option))[:2] != usual, option
 
@@ -74,6 +74,7 @@ def test_a_video_made_in_little_memory_is_made_again(run: Run, cascade_folder: P
     assert run("replay", "cut.mp4").code == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_video_that_was_stopped_goes_on_in_little_memory(run: Run, cascade_folder: Path) -> None:
     asked = "generate", PROMPT, "--model", cascade_folder, "--dtype", "fp32", "--memory", TIGHT

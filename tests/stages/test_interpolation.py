@@ -154,7 +154,7 @@ def test_training_makes_the_prediction_depend_on_the_key_frames(text: TextEncode
         frames = torch.cat([ends[:, :, :1], middle, ends[:, :, 1:]], dim=2)
         return frames.expand(8, 1, 3, 2, 2)
 
-    for _ in range(150):
+    for _ in range(100):
         told = Batch(captions=("a star",) * 8, latents=clips())
         stage.loss(told, generator).value.backward()
         optimizer.step()

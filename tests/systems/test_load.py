@@ -174,6 +174,7 @@ def test_the_full_size_lies_where_a_machine_keeps_such_things(
     assert load("lavie").weights_hash() == load(tiny_folder).weights_hash()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_full_size_is_made_as_the_message_says(
     published_files: Path, converted_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

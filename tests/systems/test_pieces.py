@@ -20,6 +20,7 @@ from mutoscope.video.files import read_frames
 
 PROMPT = "a red star drifts left"
 TWO = ("base", "interpolate")
+LATENTS = 24, 32
 SMALL = np.random.default_rng(0).integers(0, 255, (13, 15, 23, 3), dtype=np.uint8)
 
 
@@ -59,7 +60,10 @@ def test_generators_that_are_passed_go_on_as_with_whole_frames(tiny_cascade: LaV
 
 def peak(system: LaVie, stages: Sequence[str], num_frames: int, output_type: str) -> int:
     """Most bytes of tensors and arrays, of decoding or enlarging frames whose latents are there."""
-    latents = torch.randn(1, 4, num_frames, 32, 48, generator=torch.Generator().manual_seed(0))
+    height, width = LATENTS
+    latents = torch.randn(
+        1, 4, num_frames, height, width, generator=torch.Generator().manual_seed(0)
+    )
 
     def work() -> None:
         made = system(
@@ -83,9 +87,10 @@ def test_memory_of_pieces_grows_with_the_latents_alone(
 ) -> None:
     # What the network makes of a window is not what is asked here, and takes most of the time.
     monkeypatch.setattr(SuperResolution, "predict", lambda stage, noisy, time, condition: noisy)
-    few, many = (16, 64) if stages == TWO else (12, 32)  # large frames take longer
+    few, many = (16, 64) if stages == TWO else (14, 26)  # large frames take longer
     side = tiny_cascade.enlargement(stages)
-    frame, latents = 3 * (64 * side) * (96 * side), 4 * 4 * 32 * 48
+    height, width = LATENTS
+    frame, latents = 3 * (2 * height * side) * (2 * width * side), 4 * 4 * height * width
     peak(tiny_cascade, stages, few, "uint8")  # what is imported and cached by then stays
     grown = {
         kind: peak(tiny_cascade, stages, many, kind) - peak(tiny_cascade, stages, few, kind)
