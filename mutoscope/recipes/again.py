@@ -2,7 +2,8 @@
 
 Command: `python -m mutoscope.recipes.again RUNS [STEPS]`, where RUNS holds the finished chain, or
 what is there of it: `python -m mutoscope.recipes.ship --unpack RUNS` lays out what is shipped. Of a
-run that is not there the shipped record will do, if what it started from is there.
+run that is not there the shipped record will do, if what it started from is there. Recipes whose
+record is in bf16 compute in bf16 here too, which takes long where the machine has no units for it.
 """
 
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 
 from mutoscope.recipes import mini
 from mutoscope.recipes.ship import SHIPPED
+from mutoscope.training.precision import precision_as_recorded
 from mutoscope.training.provenance import Provenance, read_provenance, read_record
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import reproduce
@@ -45,13 +47,14 @@ def again(recipe: Recipe, runs: Path, *, steps: int) -> Again:
     parents = {parent.name: runs / parent.name / "model" for parent in recipe.parents}
     record = record_of(recipe, runs)
     recorded, times = np.array(record.first_losses[:steps]), list[float]()
-    losses = reproduce(
-        recipe,
-        steps=len(recorded),
-        parents=parents,
-        work=runs / "work",
-        on_step=lambda step: times.append(time.monotonic()),
-    )
+    with precision_as_recorded(record.precision or recipe.precision):
+        losses = reproduce(
+            recipe,
+            steps=len(recorded),
+            parents=parents,
+            work=runs / "work",
+            on_step=lambda step: times.append(time.monotonic()),
+        )
     difference = float(np.abs(np.array(losses) / recorded - 1).max())
     return Again(difference, (times[-1] - times[0]) / (len(times) - 1), record.steps)
 

@@ -37,6 +37,8 @@ class Provenance:
         parents: The parents by name.
         versions: Of mutoscope and torch.
         first_losses: Of the first steps, at most 50, so that a test can train these again.
+        precision: In which they were done, "bf16" or "fp32"; empty in old records, of machines that
+            had what the recipe asks for.
         files: SHA-256 of each safetensors file below the folder, by relative path.
     """
 
@@ -49,6 +51,7 @@ class Provenance:
     parents: Mapping[str, Ancestor]
     versions: Mapping[str, str]
     first_losses: tuple[float, ...]
+    precision: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -235,6 +235,7 @@ class _Session:
             parents={name: Ancestor(one.hash, one.steps) for name, one in ancestors.items()},
             versions=versions(),
             first_losses=tuple(first),
+            precision="bf16" if self.learner.accelerator.mixed_precision == "bf16" else "fp32",
         )
 
     def _read(self, progress: float | None = None) -> None:

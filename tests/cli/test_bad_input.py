@@ -27,6 +27,7 @@ def assert_one_line(result: Result, code: int, words: str) -> None:
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -133,6 +134,7 @@ def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out(run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch's own error for more memory than any machine has, in the middle of drawing."""
     made = Path("..", "v.mp4")

@@ -20,6 +20,7 @@ def is_compiled(module: object) -> bool:
     return getattr(module, "_compiled_call_impl", None) is not None
 
 
+@pytest.mark.slow
 def test_the_blocks_of_all_denoisers_are_compiled_and_nothing_else(cascade_folder: Path) -> None:
     system = load(cascade_folder)
     system.compile_networks()
@@ -34,6 +35,7 @@ def test_the_blocks_of_all_denoisers_are_compiled_and_nothing_else(cascade_folde
     assert system.weights_hash() == load(cascade_folder).weights_hash()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compiled_is_said(
     cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,6 +171,7 @@ def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path
     assert "cannot be run" in run("generate", PROMPT, *model, "--stages", "interpolate").err
 
 
+@pytest.mark.slow
 def test_a_video_that_shows_nothing_is_pointed_out(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

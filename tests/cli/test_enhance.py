@@ -23,6 +23,7 @@ def clip(num_frames: int = 6, height: int = 18, width: int = 30) -> Frames:
     return render(scene, num_frames=num_frames, fps=8.0, height=height, width=width)
 
 
+@pytest.mark.slow
 def test_a_video_of_any_length_and_odd_size(
     run: Run, cascade_folder: Path, tiny_cascade: LaVie
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_video_becomes_larger(run: Run, cascade_folder: Path, tiny_cascade: La
     assert probe(Path("in-large.mp4")).height == 32
 
 
+@pytest.mark.slow
 def test_what_cannot_be_interpolated_is_said(
     run: Run, cascade_folder: Path, tiny_folder: Path
 ) -> None:

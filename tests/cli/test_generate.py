@@ -31,6 +31,7 @@ def test_a_sentence_becomes_a_video_named_after_it(run: Run, tiny_folder: Path) 
     assert (info.num_frames, info.height, info.width, info.fps) == (4, 16, 24, 8.0)
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_frames_that_python_gives(
     run: Run, tiny_folder: Path, tiny_system: LaVie
 ) -> None:
@@ -39,6 +40,7 @@ def test_the_file_holds_the_frames_that_python_gives(
     assert np.array_equal(frames, tiny_system(PROMPT, seeds=7).frames[0])
 
 
+@pytest.mark.slow
 def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system: LaVie) -> None:
     options = (
         "--negative night --steps 2 --guidance 3 --size 20x32 --num-frames 6 --fps 12 --seed 5 "
@@ -118,6 +120,7 @@ def test_the_quality_loss_allowed_decides_what_is_reused(
     assert "it was measured for others (other; these are" in wrong.err
 
 
+@pytest.mark.slow
 def test_several_prompts_and_seeds_and_their_sheet(run: Run, tiny_folder: Path) -> None:
     Path("more.txt").write_text("a blue circle\n\n")
     result = run(
@@ -133,6 +136,7 @@ def test_several_prompts_and_seeds_and_their_sheet(run: Run, tiny_folder: Path) 
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["v.mp4", "v.gif", "v.webp", "folder"])
 def test_replay_is_exact_in_every_format(run: Run, tiny_folder: Path, out: str) -> None:
     assert run("generate", PROMPT, "--model", tiny_folder, "--out", out).code == 0
@@ -141,11 +145,13 @@ def test_replay_is_exact_in_every_format(run: Run, tiny_folder: Path, out: str) 
     assert result.out.startswith("identical: 4 frames")
 
 
+@pytest.mark.slow
 def test_replay_of_one_of_many_is_exact(run: Run, tiny_folder: Path) -> None:
     run("generate", PROMPT, "--model", tiny_folder, "--num-videos", 3, "--out", "v.mp4")
     assert run("replay", "v-2.mp4").code == 0
 
 
+@pytest.mark.slow
 def test_replay_with_other_weights_says_so_and_how_far(
     run: Run, copy_of_tiny: Callable[[], Path]
 ) -> None:
@@ -161,6 +167,7 @@ def test_replay_with_other_weights_says_so_and_how_far(
     assert "changed since: weights" in result.out
 
 
+@pytest.mark.slow
 def test_a_still_is_a_picture_of_the_same_network(run: Run, tiny_folder: Path) -> None:
     assert run("generate", PROMPT, "--model", tiny_folder, "--still", "--out", "s.png").code == 0
     with Image.open("s.png") as picture:

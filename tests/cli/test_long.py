@@ -73,6 +73,7 @@ def test_a_moving_picture_is_replayed_and_continued(
     assert probe(Path("part-whole.mp4")).num_frames == 21
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -39,6 +39,7 @@ def test_what_has_passed_is_known() -> None:
     assert len(kept) == 8
 
 
+@pytest.mark.slow
 def test_the_sheet_is_that_of_the_whole_clip(
     run: Run, tiny_folder: Path, tiny_system: LaVie
 ) -> None:
@@ -69,6 +70,7 @@ def test_what_stops_the_drawing_leaves_no_file(
         assert list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_not_called_the_same(run: Run, tiny_folder: Path) -> None:
     options = ("--model", tiny_folder, "--num-frames", 16, "--out", "v.mp4")
     assert run("generate", PROMPT, *options).code == 0

@@ -41,6 +41,7 @@ def zorb(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "zorb"
 
 
+@pytest.mark.slow
 def test_pictures_become_a_word(run: Run, tiny_folder: Path, pictures: Path) -> None:
     options = ["--name", "zorb", "--steps", "2", "--device", "cpu", "--out", "made/zorb"]
     result = run("personalize", pictures, "--model", tiny_folder, *options)
@@ -51,6 +52,7 @@ def test_pictures_become_a_word(run: Run, tiny_folder: Path, pictures: Path) -> 
     assert build_tiny_system().load_lora("made/zorb").unknown_words(PROMPT) == []
 
 
+@pytest.mark.slow
 def test_one_picture_is_enough_with_a_warning(run: Run, tiny_folder: Path, pictures: Path) -> None:
     (pictures / "1.png").unlink()
     options = ["--name", "zorb", "--steps", "1", "--out", "zorb"]
@@ -59,6 +61,7 @@ def test_one_picture_is_enough_with_a_warning(run: Run, tiny_folder: Path, pictu
     assert result.err.startswith("mutoscope: one picture does not tell a thing from what is around")
 
 
+@pytest.mark.slow
 def test_a_video_of_the_word_replays_and_says_nothing_of_unknown_words(
     run: Run, tiny_folder: Path, zorb: Path
 ) -> None:
@@ -85,6 +88,7 @@ def test_an_unfinished_video_of_the_word_is_finished_with_it(
     assert not np.array_equal(whole, tiny_cascade(PROMPT).frames[0])
 
 
+@pytest.mark.slow
 def test_half_precision_takes_a_word_too(run: Run, tiny_folder: Path, zorb: Path) -> None:
     options = ["--lora", zorb, "--dtype", "bf16", "--out", "v.webp"]
     assert run("generate", PROMPT, "--model", tiny_folder, *options).code == 0
@@ -141,12 +145,14 @@ def test_pictures_that_are_none(
     assert_one_line(run("personalize", pictures, *options), 1, words)
 
 
+@pytest.mark.slow
 def test_a_lora_of_another_model(run: Run, zorb: Path) -> None:
     result = run("generate", PROMPT, "--lora", zorb)  # the shipped model
     assert_one_line(result, 1, "was learned for a model with other weights")
     assert_one_line(run("generate", PROMPT, "--lora", "none"), 1, "none holds no pytorch_lora")
 
 
+@pytest.mark.slow
 def test_records_from_before_there_were_loras_are_still_read(run: Run, tiny_folder: Path) -> None:
     run("generate", "a red star", "--model", tiny_folder, "--out", "v.webp")
     record = dict(probe(Path("v.webp")).metadata)

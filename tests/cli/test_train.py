@@ -33,6 +33,7 @@ def test_all_recipes_are_trained_in_the_order_given(
     assert result.out.splitlines() == [str(tmp_path / "oracle"), str(tmp_path / "autoencoder")]
 
 
+@pytest.mark.slow
 def test_shipped_models_stand_for_the_parents_and_one_may_come_back(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

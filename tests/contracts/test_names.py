@@ -41,6 +41,7 @@ def unread_fields(texts: dict[str, str]) -> list[str]:
     return sorted(f"{where}.{name}" for name, where in declared.items() if name not in read)
 
 
+@pytest.mark.slow
 def test_every_dataclass_field_is_read_somewhere() -> None:
     # What is handed to users may be read by nothing but tests, which stand for them.
     tests = {str(path): path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py")}

@@ -55,6 +55,7 @@ def test_an_epoch_holds_every_clip_once_in_a_new_order() -> None:
     assert len(shuffled(3, 5, 0, seed=0)) == 5
 
 
+@pytest.mark.slow
 def test_joint_batches_carry_images_with_their_own_captions(caches: list[LatentCache]) -> None:
     clips, stills = caches
     batch = JointBatches(clips, stills, batch_size=2, images_per_clip=3, seed=1)(5)
@@ -125,6 +126,7 @@ def test_rendered_batches_hold_truth_and_never_repeat() -> None:
     assert abs((row + 0.5) / 10 - y) < diameter / 2
 
 
+@pytest.mark.slow
 def test_training_batches_see_neither_held_out_nor_image_only_in_motion() -> None:
     batches = RenderedBatches(batch_size=1, num_frames=2)
     for seed in range(300):
@@ -135,6 +137,7 @@ def test_training_batches_see_neither_held_out_nor_image_only_in_motion() -> Non
             assert not held_out(thing.shape, thing.colour, thing.motion)
 
 
+@pytest.mark.slow
 def test_the_oracle_sees_all_concepts() -> None:
     batches = RenderedBatches(batch_size=1, num_frames=2, all_concepts=True)
     scenes = [batches.scene(seed, still=False) for seed in range(300)]
@@ -217,6 +220,7 @@ def test_batches_say_which_cells_show_a_thing(caches: list[LatentCache]) -> None
         assert image_things[divmod(place, 3)].tolist() == truth[0].tolist()
 
 
+@pytest.mark.slow
 def test_things_lie_where_they_are_drawn() -> None:
     """Cells said to show a thing differ from the same scene without it; most others do not."""
     source = WorldSource(count=8, kind="image", num_frames=1, height=80, width=128)

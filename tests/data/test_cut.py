@@ -10,6 +10,7 @@ from mutoscope.errors import DataError
 SOURCE = WorldSource(count=12, kind="video", num_frames=2, height=20, width=32)
 
 
+@pytest.mark.slow
 def test_a_part_is_at_one_place_of_all_frames() -> None:
     cut = Cut(source=SOURCE, height=8, width=12)
     places = set()
@@ -25,6 +26,7 @@ def test_a_part_is_at_one_place_of_all_frames() -> None:
     assert len(cut) == 12
 
 
+@pytest.mark.slow
 def test_the_same_part_each_time_and_another_with_another_seed() -> None:
     one, same, other = (Cut(source=SOURCE, height=8, width=12, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(one.clip(3)[0], same.clip(3)[0])

@@ -46,6 +46,7 @@ def test_a_clip_is_blurred_and_marked_and_told_as_it_was() -> None:
         assert (grid == WORLD.things(number, (10, 16))).all()
 
 
+@pytest.mark.slow
 def test_it_is_cached_under_a_key_of_its_own_and_the_same_every_time(tmp_path: Path) -> None:
     faint = replace(SOURCE, opacity=0.4)
     keys = {WORLD.key(), SMALL.key(), SOURCE.key(), faint.key()}

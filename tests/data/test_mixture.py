@@ -20,6 +20,7 @@ def mixture(begin: int, end: int) -> GradualBatches:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(begin=st.integers(0, 30), rise=st.integers(0, 60))
 def test_the_share_follows_the_step_and_no_batch_is_left_out_or_shown_twice(

@@ -39,6 +39,7 @@ def test_the_hand_trembles_and_stays() -> None:
     assert np.abs(paths).max() <= 32
 
 
+@pytest.mark.slow
 def test_clips_depend_on_number_and_seed() -> None:
     source = filmed()
     assert np.array_equal(source.clip(1)[0], source.clip(1)[0])

@@ -33,6 +33,7 @@ def place(cache: LatentCache, member: int, window: torch.Tensor) -> tuple[int, i
     return frame, row, column
 
 
+@pytest.mark.slow
 def test_windows_are_cut_out_of_their_clips_all_over_them(cache: LatentCache) -> None:
     places = []
     for number in range(60):

@@ -27,6 +27,7 @@ def pair(batch: int) -> tuple[Tensor, Tensor]:
     return tuple(torch.randn(2, batch, 3, 2, 4, 4, generator=generator))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(first=st.floats(0, 1000, width=32), second=st.floats(0, 1000, width=32))

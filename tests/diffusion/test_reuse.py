@@ -43,6 +43,7 @@ def test_no_reuse_is_refused(interval: int, layers: int) -> None:
         Reuse(interval=interval, layers=layers)
 
 
+@pytest.mark.slow
 def test_reuse_is_nothing_in_whole_steps_and_something_between(tiny_system: LaVie) -> None:
     def drawn(reuse: Reuse | None, **request: object) -> np.ndarray:
         latents = tiny_system(PROMPT, output_type="latent", reuse=reuse, **request).frames

@@ -87,6 +87,7 @@ def test_hash_follows_weights_and_scale() -> None:
     assert LatentCodec(vae).hash() != before
 
 
+@pytest.mark.slow
 def test_reconstruction_learns_and_reports_decibels() -> None:
     vae = small_vae(scale=1.0, shift=0.0)
     objective = Reconstruction(vae, kl_weight=1e-3, edge_weight=0.5)

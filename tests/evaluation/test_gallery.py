@@ -74,6 +74,7 @@ def test_the_prompts_are_fixed_and_cover_the_world() -> None:
         assert set(prompt.text.replace(",", "").split()) <= set(VOCABULARY)
 
 
+@pytest.mark.slow
 def test_every_video_is_shown_and_read_alone(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_every_video_is_shown_and_read_alone(
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 200_000
 
 
+@pytest.mark.slow
 def test_a_cascade_runs_as_far_as_it_is_told(
     tiny_cascade: LaVie, oracle: Oracle, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_the_rule_is_kept(shown: int, motion: int, colour: int, said: tuple[str,
     assert "| new word |" in markdown(found, {"seeds": 1})
 
 
+@pytest.mark.slow
 def test_prompts_name_the_new_word_in_place_of_the_shape_and_no_texture() -> None:
     asked = asked_for(40)
     assert len(asked) == 40
@@ -87,6 +88,7 @@ def test_prompts_name_the_new_word_in_place_of_the_shape_and_no_texture() -> Non
         assert "zorb" not in prompt.text
 
 
+@pytest.mark.slow
 def test_ten_pictures_show_it_whole_under_their_captions(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", "zorb")
     files = sorted((tmp_path / "pictures").iterdir())

@@ -1,5 +1,7 @@
 """The prompts are what the world draws, in its order, and the list does not change."""
 
+import pytest
+
 from mutoscope.evaluation.protocol import fingerprint, prompts
 from mutoscope.world.labels import THING_FACTORS
 
@@ -7,6 +9,7 @@ TEST_PROMPTS = "6661e46958e62562"
 HELD_OUT_PROMPTS = "07c54ac8947250f5"
 
 
+@pytest.mark.slow
 def test_the_lists_are_those_hashed_before_training() -> None:
     assert fingerprint(prompts(200)) == TEST_PROMPTS
     assert fingerprint(prompts(200, split="held-out")) == HELD_OUT_PROMPTS
@@ -18,6 +21,7 @@ def test_the_hash_sees_a_change_of_words_and_of_truth() -> None:
     assert fingerprint(asked[:2]) != fingerprint(asked)
 
 
+@pytest.mark.slow
 def test_every_prompt_is_scoreable_and_none_is_left_out() -> None:
     asked = prompts(200)
     assert [prompt.scene.seed for prompt in asked] == list(range(200))

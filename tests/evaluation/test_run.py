@@ -66,6 +66,7 @@ def contents(out: Path) -> dict[str, object]:
     return found | {"report.json": facts, "report.md": kept}
 
 
+@pytest.mark.slow
 def test_it_reports_every_group_and_how_to_make_it_again(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ def test_another_measurement_goes_on_from_nothing(
     assert drawn == []
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_are_named(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path
 ) -> None:
@@ -214,6 +216,7 @@ def test_motions_of_one_object_are_counted_as_read() -> None:
     assert f"| {second} | {report.motions[second]} | {second} 2 |" in lines
 
 
+@pytest.mark.slow
 def test_one_prompt_is_enough(tiny_system: LaVie, oracle: Oracle, tmp_path: Path) -> None:
     asked = [Prompt("a red star drifts left", prompts(1)[0].scene)]
     report = evaluate(tiny_system, oracle, asked, seeds=[0], out=tmp_path)

@@ -90,6 +90,7 @@ def test_differences_are_paired() -> None:
     assert gain.high - gain.low < 0.1
 
 
+@pytest.mark.slow
 def test_all_ways_start_from_the_same_small_frames(tiny_cascade: LaVie) -> None:
     prompts = asked(2)
     truth, ways = enlarged(tiny_cascade, prompts, 0, more=True)
@@ -105,6 +106,7 @@ def test_all_ways_start_from_the_same_small_frames(tiny_cascade: LaVie) -> None:
     assert torch.equal(fewer["enlarged"], ways["enlarged"])
 
 
+@pytest.mark.slow
 def test_the_image_upscaler_draws_each_frame_by_itself(tiny_cascade: LaVie) -> None:
     draw = np.random.default_rng(0)
     small = draw.integers(0, 256, (2, 16, 24, 3), np.uint8)
@@ -121,6 +123,7 @@ def test_the_image_upscaler_draws_each_frame_by_itself(tiny_cascade: LaVie) -> N
     assert not np.array_equal(first(tiny_cascade, small), first(tiny_cascade, other))
 
 
+@pytest.mark.slow
 def test_settings_are_tried_and_the_model_stays_as_it_is(tiny_cascade: LaVie) -> None:
     steps = tiny_cascade.config.upscale_steps
     found = settings_of(tiny_cascade, asked(1), 0)
@@ -134,6 +137,7 @@ def test_settings_are_tried_and_the_model_stays_as_it_is(tiny_cascade: LaVie) ->
     assert tiny_cascade.config.upscale_steps == steps
 
 
+@pytest.mark.slow
 def test_the_truth_is_infinitely_good(tiny_cascade: LaVie, monkeypatch: pytest.MonkeyPatch) -> None:
     truth, ways = enlarged(tiny_cascade, asked(1), 0, more=False)
     monkeypatch.setattr(

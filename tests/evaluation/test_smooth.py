@@ -79,6 +79,7 @@ def test_clips_without_a_figure_count_nowhere() -> None:
     assert report["fast"]["psnr above repeated"].value == pytest.approx(2.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_all_ways_start_from_the_same_key_frames(tiny_cascade: LaVie) -> None:
     prompts = asked(2)
     truth, ways = filled_in(tiny_cascade, prompts, 0, shuffled=True)

@@ -120,6 +120,7 @@ def sample(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", VP, ids=repr)
 @pytest.mark.parametrize("solver", ODE_SOLVERS)
 def test_the_posterior_mean_of_a_gaussian_gives_the_gaussian(

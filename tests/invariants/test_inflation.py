@@ -81,6 +81,7 @@ def call(made: VideoUNet, sample: Tensor, text: Tensor, **told: object) -> Tenso
     return made(sample, TIME, text, **told)
 
 
+@pytest.mark.slow
 @EXACT
 @torch.no_grad()
 def test_at_step_0_every_frame_is_the_image_networks_bit_for_bit(kind: str) -> None:
@@ -108,6 +109,7 @@ def test_where_frames_look_at_each_other_only_the_first_starts_as_a_picture() ->
     assert all(apart[:, :, frame].abs().max() > 1e-4 for frame in range(1, FRAMES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["weight", "bias"])
 @pytest.mark.parametrize(
     ("kind", "layer"),
@@ -139,6 +141,7 @@ def test_with_time_layers_off_permuted_frames_come_out_permuted(kind: str) -> No
         assert torch.allclose(permuted, straight, atol=1e-5) is not temporal
 
 
+@pytest.mark.slow
 @EVERY
 @torch.no_grad()
 def test_an_image_is_a_video_of_one_frame_and_passes_the_time_layers_by(kind: str) -> None:
@@ -149,6 +152,7 @@ def test_an_image_is_a_video_of_one_frame_and_passes_the_time_layers_by(kind: st
     assert torch.equal(call(video, one, TEXT[:, 0]), call(image, one, TEXT[:, 0]))
 
 
+@pytest.mark.slow
 @EVERY
 @pytest.mark.parametrize("group_norm_over", ["frame", "clip"])
 @pytest.mark.parametrize("frames", [1, FRAMES])

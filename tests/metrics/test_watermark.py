@@ -1,5 +1,6 @@
 """The mark is found where it is, faint or after the autoencoder, and nowhere else."""
 
+import pytest
 import torch
 
 from mutoscope.encoding.codec import LatentCodec
@@ -22,6 +23,7 @@ def with_mark(video: Video, opacity: float) -> Video:
     return torch.stack([to_floats(marked(clip, opacity=opacity)) for clip in to_bytes(video)])
 
 
+@pytest.mark.slow
 def test_marked_clips_are_told_from_clean_ones_before_and_after_the_autoencoder() -> None:
     codec = LatentCodec(load().vae)
     clean = clips(6)

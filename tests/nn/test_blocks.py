@@ -55,6 +55,7 @@ def test_a_new_residual_block_changes_nothing_where_widths_agree() -> None:
     assert torch.equal(ResnetBlock(4, 4, config)(rows, Moment(time), Fold(2, 3)), rows)
 
 
+@pytest.mark.slow
 def test_the_first_layer_that_learns_may_be_a_norm() -> None:
     """In a process of its own: torch's own backward pass would end it (channels last, CPU)."""
     code = """

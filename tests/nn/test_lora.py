@@ -98,6 +98,7 @@ def test_diffusers_loads_its_layers_into_the_image_network_and_draws_the_same() 
     torch.testing.assert_close(ours(**inputs)[:, :, 0], drawn, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [1, 3])
 @torch.no_grad()
 def test_fused_it_draws_the_same_and_is_a_plain_network_again(frames: int) -> None:

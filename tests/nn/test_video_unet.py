@@ -85,6 +85,7 @@ def inputs_of(network: VideoUNet, **options: object) -> dict[str, torch.Tensor]:
     return inputs(levels=network.config["num_noise_levels"] is not None, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [{}, INTERPOLATOR, UPSCALER, COMPARED, {"temporal_pattern": "clip"}, {"frame_numbers": 3}],
@@ -258,6 +259,7 @@ def test_half_precision_follows_single_precision(group_norm_over: str, kind) -> 
     assert (half.float() - single).norm() < 0.05 * single.norm()
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("size", [(1, 1), (3, 4), (5, 7), (10, 16)])
 @torch.no_grad()
@@ -297,6 +299,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("basis", "changes"), CHANGES)
 @torch.no_grad()
 def test_each_argument_changes_what_is_computed(basis, changes) -> None:
@@ -413,6 +416,7 @@ def test_a_text_that_was_read_once_changes_no_bit(kind, num_images: int) -> None
     assert torch.equal(network(**told, text_read=read), expected)
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("layers_anew", [1, 2, 3])
 @pytest.mark.parametrize("num_images", [0, 1])

@@ -79,6 +79,7 @@ def autoencoder(*widths: int) -> AutoencoderKL:
     )
 
 
+@pytest.mark.slow
 def test_with_autoencoders_and_text_encoders_it_is_what_the_paper_calls_three_billion() -> None:
     with torch.device("meta"):
         parts: list[nn.Module] = [

@@ -53,6 +53,7 @@ def taught(
     return out, found
 
 
+@pytest.mark.slow
 def test_it_learns_the_pictures(taught: tuple[Path, dict[str, float]]) -> None:
     out, found = taught
     assert found["own"] < 0.97 * found["own_untouched"]
@@ -107,6 +108,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     assert list(tmp_path.iterdir()) == [tmp_path / "zorb"]
 
 
+@pytest.mark.slow
 def test_other_pictures_are_not_gone_on_with(
     pictures: Path, tiny_system: LaVie, tiny_folder: Path, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_scenes_show_one_known_thing_and_captions_name_what_they_are_told_to() -
     assert {s.style for s in single_scenes(12, "image")} == {"none"}
 
 
+@pytest.mark.slow
 def test_backwards_are_the_words_of_the_clip_played_backwards() -> None:
     scenes = single_scenes(60, "video", motions=BACKWARDS)
     assert {s.things[0].motion for s in scenes} == set(MOTIONS) & set(BACKWARDS)

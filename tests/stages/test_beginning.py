@@ -47,6 +47,7 @@ def test_only_a_network_with_channels_for_it_can_begin(tiny_system: LaVie) -> No
     assert can_begin(told_first_frames(tiny_system.base))
 
 
+@pytest.mark.slow
 def test_at_step_0_it_is_the_base_whatever_it_is_told(
     tiny_system: LaVie, text: TextEncoder
 ) -> None:

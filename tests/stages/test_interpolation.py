@@ -179,6 +179,7 @@ def test_training_makes_the_prediction_depend_on_the_key_frames(text: TextEncode
     assert (there - back).square().mean() > 0.1
 
 
+@pytest.mark.slow
 def test_61_frames_depend_on_their_seed_and_not_on_their_batch(stage: Interpolation) -> None:
     def draw(rows: list[int], seeds: list[int]) -> Tensor:
         prompts = [["a red star", "a blue circle"][row] for row in rows]
@@ -256,6 +257,7 @@ def test_any_number_of_key_frames_is_filled_in(
     assert fill(stage, keys, window=4, overlap=2).shape == (2, 4, frames, 4, 6)
 
 
+@pytest.mark.slow
 def test_later_windows_change_nothing_before_them_and_begin_in_it(stage: Interpolation) -> None:
     keys = latents(1, 4, 6, 4, 6)  # windows of keys 0 to 3 and 2 to 5, which share frames 8 to 12
     video = fill(stage, keys, window=4, overlap=2)
@@ -273,6 +275,7 @@ def test_later_windows_change_nothing_before_them_and_begin_in_it(stage: Interpo
         fill(stage, keys, window=3, overlap=0)
 
 
+@pytest.mark.slow
 def test_half_of_the_training_clips_begin_with_known_frames(text: TextEncoder) -> None:
     stage = Interpolation(nn.Identity(), V, text, most_known=3)
     generator = torch.Generator().manual_seed(0)

@@ -134,6 +134,7 @@ def test_the_text_encoder_is_not_trained(stage: KeyFrames) -> None:
     stage.network.zero_grad(set_to_none=True)
 
 
+@pytest.mark.slow
 def test_a_sample_depends_on_its_seed_and_not_on_its_batch(stage: KeyFrames) -> None:
     def draw(prompts: list[str], seeds: list[int]) -> Tensor:
         return stage.sample(

@@ -124,6 +124,7 @@ def test_refuses_noise_it_was_not_trained_with(stage: SuperResolution, level: in
         told(stage, draw(1, 3, 2, 4, 6), level)
 
 
+@pytest.mark.slow
 def test_it_may_learn_less_noise_than_its_network_tells_apart(stage: SuperResolution) -> None:
     for most in (3, 40):
         capped = SuperResolution(stage.network, V, stage.text, most_noise=most)
@@ -137,6 +138,7 @@ def test_it_may_learn_less_noise_than_its_network_tells_apart(stage: SuperResolu
             told(capped, draw(1, 3, 2, 4, 6), most + 1)
 
 
+@pytest.mark.slow
 def test_most_of_its_training_is_on_little_noise(stage: SuperResolution) -> None:
     capped = SuperResolution(stage.network, V, stage.text, most_noise=199)
     generator = torch.Generator().manual_seed(0)
@@ -226,6 +228,7 @@ def test_any_length_comes_out_whole(stage: SuperResolution, frames: int) -> None
     assert enlarge(stage, condition, overlap=2).shape == (2, 4, frames, 4, 6)
 
 
+@pytest.mark.slow
 def test_later_windows_change_nothing_before_them_and_see_what_is_shared(
     stage: SuperResolution,
 ) -> None:
@@ -302,6 +305,7 @@ def test_steps_are_counted_over_all_windows(stage: SuperResolution) -> None:
     assert steps[3:] == [(4, 6), (5, 6), (6, 6)]
 
 
+@pytest.mark.slow
 def test_each_sample_is_its_own(stage: SuperResolution) -> None:
     low = draw(2, 3, 8, 4, 6)
     together = enlarge(stage, told(stage, low), overlap=2)

@@ -35,6 +35,7 @@ def latents(system: LaVie, **request: object) -> Latents:
     return found
 
 
+@pytest.mark.slow
 def test_all_stages_run_by_default(tiny_cascade: LaVie) -> None:
     seen: list[tuple[str, int]] = []
     video = tiny_cascade(PROMPT, on_stage=lambda name, drawn: seen.append((name, drawn.shape[2])))
@@ -44,6 +45,7 @@ def test_all_stages_run_by_default(tiny_cascade: LaVie) -> None:
     assert video.frames.std() > 1
 
 
+@pytest.mark.slow
 def test_the_first_stages_alone(tiny_cascade: LaVie, tiny_system: LaVie) -> None:
     alone = tiny_cascade(PROMPT, stages=["base"])
     assert alone.fps == 8.0
@@ -72,6 +74,7 @@ def test_noise_of_the_small_video_is_a_choice(tiny_cascade: LaVie) -> None:
     assert not np.array_equal(frames[2], frames[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["negative_prompts", "suffixes"])
 def test_each_stage_is_told_what_suits_it(tiny_cascade: LaVie, what: str) -> None:
     def made(system: LaVie, count: int, **request: object) -> np.ndarray:
@@ -95,6 +98,7 @@ def test_what_is_recorded_of_an_unknown_stage_is_refused(tiny_cascade: LaVie) ->
             recorded(tiny_cascade, **{what: {"upscaler": "blur"}})
 
 
+@pytest.mark.slow
 def test_videos_of_others_are_made_with_what_suits_a_stage(tiny_cascade: LaVie) -> None:
     small = np.random.default_rng(0).integers(0, 255, (2, 16, 24, 3), dtype=np.uint8)
     for stage, make in (("interpolate", LaVie.interpolate), ("upscale", LaVie.upscale)):
@@ -104,6 +108,7 @@ def test_videos_of_others_are_made_with_what_suits_a_stage(tiny_cascade: LaVie) 
             assert not np.array_equal(make(system, small, PROMPT, fps=8.0).frames, usual)
 
 
+@pytest.mark.slow
 def test_what_a_later_stage_cannot_do_is_said_before_any_work(tiny_cascade: LaVie) -> None:
     def never(done: int, total: int, latents: torch.Tensor) -> None:
         raise AssertionError("work was done")
@@ -127,6 +132,7 @@ def test_a_smooth_video_has_its_own_speed_if_that_is_recorded(tiny_cascade: LaVi
     assert system.interpolate(small, fps=5.0).fps == 20.0
 
 
+@pytest.mark.slow
 def test_windows_of_an_upscaler_that_knows_no_finished_frames_are_strangers(
     tiny_cascade: LaVie,
 ) -> None:
@@ -139,6 +145,7 @@ def test_windows_of_an_upscaler_that_knows_no_finished_frames_are_strangers(
         assert np.array_equal(one, other) == strangers
 
 
+@pytest.mark.slow
 def test_the_finished_video_has_the_size_asked_for(tiny_cascade: LaVie) -> None:
     drawn: dict[str, Latents] = {}
     video = tiny_cascade(PROMPT, size=Size(40, 56), num_frames=2, on_stage=drawn.__setitem__)
@@ -148,6 +155,7 @@ def test_the_finished_video_has_the_size_asked_for(tiny_cascade: LaVie) -> None:
     assert still.frames.shape == (1, 1, 32, 48, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "keys"), [(1, 1), (2, 2), (5, 2), (6, 3), (13, 4), (30, 9)])
 def test_as_many_key_frames_are_drawn_as_it_takes(
     tiny_cascade: LaVie, asked: int, keys: int
@@ -203,6 +211,7 @@ def test_a_network_without_what_it_works_with_is_refused(
         LaVie(**parts)
 
 
+@pytest.mark.slow
 def test_without_the_first_network_it_makes_videos_of_videos(tiny_cascade: LaVie) -> None:
     parts = {name: part for name, part in tiny_cascade.components.items() if name != "base"}
     told = {name: tiny_cascade.config[name] for name in ("num_frames", "height", "width")}
@@ -217,6 +226,7 @@ def test_without_the_first_network_it_makes_videos_of_videos(tiny_cascade: LaVie
         system(PROMPT)
 
 
+@pytest.mark.slow
 def test_a_cascade_comes_back_whole(tiny_cascade: LaVie, cascade_folder: Path) -> None:
     loaded = load(cascade_folder)
     assert loaded.stages == ("base", "interpolate", "upscale")
@@ -224,6 +234,7 @@ def test_a_cascade_comes_back_whole(tiny_cascade: LaVie, cascade_folder: Path) -
     assert np.array_equal(loaded(PROMPT).frames, tiny_cascade(PROMPT).frames)
 
 
+@pytest.mark.slow
 def test_any_video_can_be_enlarged(tiny_cascade: LaVie) -> None:
     small = tiny_cascade(PROMPT, stages=["base"], num_frames=13).frames[0][:, :15, :23]
     large = tiny_cascade.upscale(small, fps=5.0)
@@ -232,12 +243,14 @@ def test_any_video_can_be_enlarged(tiny_cascade: LaVie) -> None:
     assert not np.array_equal(tiny_cascade.upscale(small, "night", fps=5.0).frames, large.frames)
 
 
+@pytest.mark.slow
 def test_enlarging_in_the_cascade_is_enlarging_its_frames(tiny_cascade: LaVie) -> None:
     small = tiny_cascade(PROMPT, stages=TWO, seeds=3).frames[0]
     large = tiny_cascade.upscale(small, PROMPT, fps=32.0, seed=3).frames
     assert np.array_equal(large, tiny_cascade(PROMPT, seeds=3).frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [False, True])
 def test_the_text_is_read_once_in_each_window_and_no_bit_changes(
     tiny_cascade: LaVie, monkeypatch: pytest.MonkeyPatch, apart: bool
@@ -273,6 +286,7 @@ def only_larger(system: LaVie, small: np.ndarray) -> torch.Tensor:
         return video + bicubic(off, codec.spatial_factor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [3, 5, 8])
 def test_detail_is_added_to_the_small_frame_it_belongs_to(window: int) -> None:
     """Next to none of it leaves each frame as it was, only larger: no window is out of step."""
@@ -290,6 +304,7 @@ def test_detail_is_added_to_the_small_frame_it_belongs_to(window: int) -> None:
     assert np.abs(other[0].astype(int) - to_bytes(plain)[0].astype(int)).max() > 50
 
 
+@pytest.mark.slow
 def test_detail_is_added_in_a_whole_cascade_too() -> None:
     system = build_tiny_system(cascade=True)
     system.register_to_config(upscale_detail=1e-6)

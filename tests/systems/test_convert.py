@@ -47,6 +47,7 @@ def converted(converted_folder: Path) -> LaVie:
     return system
 
 
+@pytest.mark.slow
 @NAMES
 def test_every_weight_comes_back(converted: LaVie, name: str) -> None:
     wanted, found = published.network(name), getattr(converted, COMPONENTS[name])
@@ -125,6 +126,7 @@ def told_text(states: Tensor, *, null: int) -> dict[str, Tensor]:
     return {"text": text, "text_mask": mask, "null_text": null_text, "null_mask": mask}
 
 
+@pytest.mark.slow
 def test_the_interpolations_schedule_leads_to_the_released_result(converted: LaVie) -> None:
     network = released.network("interpolation")
     network.load_state_dict(lavie_weights(released.weights("interpolation"), network))
@@ -190,6 +192,7 @@ def test_it_makes_a_video_of_all_stages(converted_folder: Path) -> None:
     assert not np.array_equal(video.frames, other.frames)
 
 
+@pytest.mark.slow
 def test_the_upscaler_has_a_text_encoder_and_a_noise_law_of_its_own(converted_folder: Path) -> None:
     system = load(converted_folder)
     system.register_to_config(upscale_steps=1)
@@ -212,6 +215,7 @@ def test_the_upscaler_has_a_text_encoder_and_a_noise_law_of_its_own(converted_fo
     assert np.array_equal(large(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", [["base"], ["interpolation"], ["upscale"]])
 def test_each_network_alone_is_a_model(
     published_files: Path, tmp_path: Path, stages: list[str]
@@ -268,6 +272,7 @@ def full_size_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
     return {name: folder / name for name in ("sd", "x4")}
 
 
+@pytest.mark.slow
 @NAMES
 @pytest.mark.parametrize(
     ("change", "words"),
@@ -344,6 +349,7 @@ def test_other_image_networks_are_refused(change: dict[str, object]) -> None:
         image_arguments(published.SD14 | change)
 
 
+@pytest.mark.slow
 def test_weights_are_written_in_parts_and_read_back(
     published_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +409,7 @@ def test_no_more_than_a_part_is_ever_in_memory(tmp_path: Path) -> None:
     assert grown["1GB"] > 0.8  # so the measurement would see it
 
 
+@pytest.mark.slow
 def test_half_precision_and_any_order_in_memory_are_kept(
     published_files: Path, tmp_path: Path
 ) -> None:
@@ -446,6 +453,7 @@ LAST = "text_model.final_layer_norm.bias"
 OLD = "encoder.mid_block.attentions.0.query.weight"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -470,6 +478,7 @@ def test_a_damaged_image_model_is_one_line_and_leaves_nothing(
     assert list(sd.parent.iterdir()) == [sd]
 
 
+@pytest.mark.slow
 def test_a_start_from_a_damaged_network_or_schedule_is_refused(sd: Path) -> None:
     path = sd / "scheduler" / "scheduler_config.json"
     schedule = json.loads(path.read_text())
@@ -500,6 +509,7 @@ def start(
     return system, {"sd": system.base, "x4": system.upscaler}[request.param], folder
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_start_draws_each_frame_as_the_image_model_does(
     start: tuple[LaVie, VideoUNet, Path],
@@ -550,6 +560,7 @@ def test_a_start_records_the_schedule_of_the_image_model(
         assert torch.allclose(torch.tensor(law.betas), betas)
 
 
+@pytest.mark.slow
 def test_a_start_is_the_same_each_time_and_draws_from_nothing_global(
     published_files: Path, tmp_path: Path
 ) -> None:
@@ -569,6 +580,7 @@ def test_nothing_to_start_from_is_refused(tmp_path: Path) -> None:
         start_from_images(tmp_path / "out")
 
 
+@pytest.mark.slow
 @NAMES
 @torch.no_grad()
 def test_a_converted_network_computes_what_the_released_one_does(

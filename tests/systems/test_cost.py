@@ -59,6 +59,7 @@ def test_equal_numbers_of_other_kinds_are_told_apart() -> None:
     assert [cost_of(lambda by=by: bytes_ + by).peak for by in (1, 1.0)] == [4 * KIB, 16 * KIB]
 
 
+@pytest.mark.slow
 def test_a_known_network_costs_what_pytorch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_KNOWN", {})
     with torch.device("meta"):

@@ -106,6 +106,7 @@ def hub(
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_model_is_fetched_once_and_without_what_could_be_code(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

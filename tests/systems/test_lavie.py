@@ -41,6 +41,7 @@ def test_floats_are_the_bytes_in_0_to_1(tiny_system: LaVie) -> None:
     assert np.array_equal(again, tiny_system(PROMPT).frames)
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_video_whatever_the_batch(tiny_system: LaVie) -> None:
     prompts = [PROMPT, "a blue circle at night", PROMPT]
     batch = tiny_system(prompts, seeds=[5, 6, 7]).frames
@@ -61,6 +62,7 @@ def test_nothing_global_is_drawn_from_or_changed(tiny_system: LaVie) -> None:
     assert np.array_equal(tiny_system(PROMPT, seeds=3).frames, first)
 
 
+@pytest.mark.slow
 def test_prompt_negative_steps_and_guidance_all_matter(tiny_system: LaVie) -> None:
     plain = tiny_system(PROMPT, output_type="latent").frames
     for change in (

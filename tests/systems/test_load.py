@@ -19,6 +19,7 @@ from mutoscope.systems.load import load
 WEIGHTS = "base/diffusion_pytorch_model.safetensors"
 
 
+@pytest.mark.slow
 def test_a_saved_system_comes_back_whole(tiny_system: LaVie, tiny_folder: Path) -> None:
     loaded = mutoscope.load(tiny_folder)
     assert type(loaded) is LaVie
@@ -101,6 +102,7 @@ def break_tokenizer(folder: Path) -> None:
     (folder / "tokenizer" / "tokenizer.json").write_text("{")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -147,6 +149,7 @@ def test_what_is_no_model_at_all(tiny_folder: Path, tmp_path: Path) -> None:
         load(tiny_folder / "vae")
 
 
+@pytest.mark.slow
 def test_a_folder_comes_before_a_known_name(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

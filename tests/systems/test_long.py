@@ -49,6 +49,7 @@ def test_clips_share_one_frame_and_have_one_length(num_keys: int, found: list[Wi
     assert clips(num_keys, num_keys) == [Window(0, num_keys, 0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [None, Size(20, 28)])
 def test_a_picture_is_the_first_frame_as_it_is(told_system: LaVie, size: Size | None) -> None:
     shown = fit(picture(), size or told_system.native_size)
@@ -62,6 +63,7 @@ def test_a_picture_is_the_first_frame_as_it_is(told_system: LaVie, size: Size | 
     assert not torch.equal(drawn[:, :, 1:], keys(told_system, size=size)[:, :, 1:])
 
 
+@pytest.mark.slow
 def test_each_clip_goes_on_from_the_last_frame_which_is_shown_once(told_system: LaVie) -> None:
     """Against the second clip drawn by hand, from the next noise of the same generator."""
     long = keys(told_system, num_frames=7, long=True, seeds=5)
@@ -84,6 +86,7 @@ def test_each_clip_goes_on_from_the_last_frame_which_is_shown_once(told_system: 
     assert not torch.allclose(long[:, :, 3], long[:, :, 4], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_long_video_is_trimmed_and_can_begin_with_a_picture(told_system: LaVie) -> None:
     ten, eight = (keys(told_system, num_frames=n, long=True, image=picture()) for n in (10, 8))
     assert (ten.shape[2], eight.shape[2]) == (10, 8)
@@ -91,6 +94,7 @@ def test_a_long_video_is_trimmed_and_can_begin_with_a_picture(told_system: LaVie
     assert torch.equal(ten[:, :, :4], keys(told_system, image=picture()))
 
 
+@pytest.mark.slow
 def test_a_seed_decides_a_long_video_whatever_the_batch(told_system: LaVie) -> None:
     prompts = [PROMPT, "a blue circle at night"]
     batch = keys(told_system, prompts, seeds=3, num_frames=7, long=True)
@@ -107,6 +111,7 @@ def test_steps_are_counted_over_all_clips(told_system: LaVie) -> None:
     assert seen == [(step, 6) for step in range(1, 7)]
 
 
+@pytest.mark.slow
 def test_later_stages_see_one_video_and_resuming_changes_nothing(told_system: LaVie) -> None:
     drawn: dict[str, Latents] = {}
     asked: dict[str, object] = {"num_frames": 18, "long": True, "image": picture()}

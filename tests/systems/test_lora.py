@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "zorb"
 
 
+@pytest.mark.slow
 def test_what_is_written_is_read(folder: Path) -> None:
     lora = read_lora(folder)
     assert (lora.word, lora.model, lora.base) == ("zorb", "tiny", base_hash(build_tiny_system()))
@@ -46,6 +47,7 @@ def test_what_is_written_is_read(folder: Path) -> None:
     assert all(tensor.abs().max() > 0.1 for tensor in changes)
 
 
+@pytest.mark.slow
 def test_the_word_is_drawn_and_known_and_the_rest_is_as_it_was(folder: Path) -> None:
     untouched, taught = build_tiny_system(), build_tiny_system().load_lora(folder)
     assert untouched.unknown_words(PROMPT) == ["zorb"]
@@ -60,6 +62,7 @@ def test_the_word_is_drawn_and_known_and_the_rest_is_as_it_was(folder: Path) -> 
     assert all(any(part in name for part in (".attn", ".ff.", ".resnets.")) for name in changed)
 
 
+@pytest.mark.slow
 def test_a_model_that_was_taught_can_be_saved_and_loaded(folder: Path) -> None:
     taught = build_tiny_system().load_lora(folder)
     taught.save_pretrained(folder / "model")

@@ -50,6 +50,7 @@ def test_pieces_are_the_frames_bit_for_bit(
     assert pieces.fps == whole.fps
 
 
+@pytest.mark.slow
 def test_generators_that_are_passed_go_on_as_with_whole_frames(tiny_cascade: LaVie) -> None:
     ours, theirs = (torch.Generator().manual_seed(3) for _ in range(2))
     made = tiny_cascade(PROMPT, num_frames=10, seeds=[ours], output_type="pieces")
@@ -139,6 +140,7 @@ def test_stretches_share_frames_and_let_go_of_those_before() -> None:
         assert sum(piece.shape[1] for piece in stretches._held) <= stop - start + 4
 
 
+@pytest.mark.slow
 def test_pieces_can_be_saved_and_tensors_cannot(tiny_cascade: LaVie, tmp_path: Path) -> None:
     asked = {"num_frames": 10, "size": Size(16, 24), "stages": TWO}
     made = tiny_cascade([PROMPT] * 2, output_type="pieces", **asked)

@@ -98,6 +98,7 @@ def test_memory_counts_what_lives_at_the_same_time() -> None:
     assert product.flops == 2 * 4 * 5 * 6
 
 
+@pytest.mark.slow
 def test_in_parts_attention_and_feed_forward_take_less() -> None:
     whole, parts = (
         cost_of(partial(network_work(name, "meta", torch.float32), (8, 16, 32)))
@@ -117,6 +118,7 @@ def test_attention_keeps_no_scores() -> None:
     assert cost.flops == 2 * 2 * 2 * 1000 * 1000 * 8
 
 
+@pytest.mark.slow
 def test_the_whole_of_lavie_is_planned_without_weights() -> None:
     system = outline("lavie")
     modules = [each for each in system.components.values() if isinstance(each, nn.Module)]
@@ -159,6 +161,7 @@ def test_less_memory_is_met_by_cutting_more(cascade_folder: Path) -> None:
     assert plan(system, asked, memory=least, dtypes=BOTH).peak <= least
 
 
+@pytest.mark.slow
 def test_cuts_that_change_nothing_change_nothing(tiny_cascade: LaVie) -> None:
     usual = tiny_cascade.usual_cuts()
     whole = tiny_cascade(SENTENCE, output_type="pt", stages=["base", "interpolate"]).frames
@@ -200,6 +203,7 @@ def test_networks_kept_on_disk_draw_the_same(cascade_folder: Path) -> None:
     assert {p.device.type for module in modules for p in module.parameters()} == {"meta"}
 
 
+@pytest.mark.slow
 def test_a_given_video_is_planned_too(cascade_folder: Path, tiny_folder: Path) -> None:
     system = outline(cascade_folder)
     for stage, names in (

@@ -9,6 +9,7 @@ import torch
 from benchmarks.stages import Clock, main
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [[], ["--random-weights"]])
 def test_each_stage_has_a_line(
     cascade_folder: Path, capsys: pytest.CaptureFixture[str], weights: list[str]

@@ -160,6 +160,7 @@ def test_muon_leaves_embeddings_and_vectors_to_adamw() -> None:
     assert isinstance(alone, torch.optim.AdamW)
 
 
+@pytest.mark.slow
 def test_muon_learns_what_rarely_shows() -> None:
     """Two directions of one layer, one seen with a hundredth of the other's strength.
 

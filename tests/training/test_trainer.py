@@ -20,6 +20,7 @@ from mutoscope.training import learner
 from mutoscope.training.initialise import from_seed
 from mutoscope.training.learner import accelerator_for
 from mutoscope.training.optim import AdamW, Muon, Schedule
+from mutoscope.training.precision import precision_as_recorded
 from mutoscope.training.provenance import read_provenance
 from mutoscope.training.recipe import Recipe, Run
 from mutoscope.training.trainer import reproduce, train
@@ -241,6 +242,7 @@ def test_first_weights_come_from_the_seed_alone(tmp_path: Path) -> None:
     assert one != reproduce(tiny_recipe(seed=1), steps=3, parents={}, work=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_first_losses_can_be_had_again(tmp_path: Path) -> None:
     recipe = tiny_recipe(steps=60)
     model = trained(recipe, tmp_path)
@@ -309,6 +311,7 @@ class StoppedTask(TinyTask):
         return super().batch(number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), Muon(lr=1e-2)], ids=["adamw", "muon"])
 def test_asked_to_stop_it_saves_and_goes_on_later(
@@ -497,6 +500,17 @@ def test_half_precision_is_used_where_it_is_fast(
     monkeypatch.setattr(learner, "has_fast_bf16", lambda device: True)
     half = trained(tiny_recipe(precision="bf16", steps=2), tmp_path / "half")
     single = trained(tiny_recipe(precision="fp32", steps=2), tmp_path / "single")
-    losses = [read_provenance(model).first_losses for model in (half, single)]
+    records = [read_provenance(model) for model in (half, single)]
+    assert [record.precision for record in records] == ["bf16", "fp32"]
+    losses = [record.first_losses for record in records]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    # Where it is slow, it is what a run recorded all the same that is begun again.
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    for record in records:
+        with precision_as_recorded(record.precision):
+            again = reproduce(
+                tiny_recipe(precision="bf16", steps=2), steps=2, parents={}, work=tmp_path
+            )
+        assert tuple(again) == record.first_losses

@@ -173,6 +173,7 @@ def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
         write_video(tmp_path / "file" / "a.mp4", clip(), 8.0, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mp4", "a.webp", "folder"])
 def test_a_full_disk_is_one_clear_error_and_no_file(tmp_path: Path, name: str) -> None:
     code = """

@@ -39,6 +39,7 @@ def says(text: str, phrase: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text) is not None
 
 
+@pytest.mark.slow
 def test_words_are_few_and_known(videos: list[Scene], images: list[Scene]) -> None:
     assert len(VOCABULARY) == len(set(VOCABULARY)) < 400
     used = set()
@@ -49,6 +50,7 @@ def test_words_are_few_and_known(videos: list[Scene], images: list[Scene]) -> No
     assert set(VOCABULARY) == used
 
 
+@pytest.mark.slow
 def test_captions_state_their_facts_and_no_others(videos: list[Scene], images: list[Scene]) -> None:
     for scene, level, text in all_captions([*videos, *images]):
         stated = facts(scene, level)

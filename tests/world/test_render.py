@@ -52,6 +52,7 @@ def test_the_same_in_another_process() -> None:
     assert printed.stdout.decode().strip() == hashlib.sha256(b"".join(frames)).hexdigest()
 
 
+@pytest.mark.slow
 def test_frame_rates_sample_one_time_line(scene: Scene) -> None:
     slow = render(scene, num_frames=16, fps=8.0)
     fast = render(scene, num_frames=61, fps=32.0)
@@ -108,6 +109,7 @@ def test_a_pan_to_the_right_moves_the_background_left() -> None:
     assert (render_truth(replace(scene, camera="still"), num_frames=2).flow == 0).all()
 
 
+@pytest.mark.slow
 def test_masks_show_where_things_are() -> None:
     for seed in range(20):
         scene = draw_scene(seed, split="test")
@@ -140,6 +142,7 @@ def test_flow_takes_each_frame_to_the_next() -> None:
                 assert error < max(0.6 * moved, 4.0)
 
 
+@pytest.mark.slow
 def test_background_flow_takes_each_frame_to_the_next() -> None:
     rows, columns = np.mgrid[:80, :128]
     for background in BACKGROUNDS:
@@ -162,6 +165,7 @@ def sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return top * (1 - b) + (image[y1, x0] * (1 - a) + image[y1, x0 + 1] * a) * b
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_thing_shows_its_colour(colour: str) -> None:
     """The commonest colour over the face of even the smallest thing is nearest to its name."""

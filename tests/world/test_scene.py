@@ -45,6 +45,7 @@ def images() -> list[Scene]:
     return [draw_scene(seed, split="train", kind="image") for seed in range(700)]
 
 
+@pytest.mark.slow
 def test_a_seed_gives_one_scene_and_splits_and_kinds_are_unrelated() -> None:
     for seed in (-1, 0, 7, 10**12):
         assert draw_scene(seed, split="train") == draw_scene(seed, split="train")
@@ -55,6 +56,7 @@ def test_a_seed_gives_one_scene_and_splits_and_kinds_are_unrelated() -> None:
         assert len(looks) == 6
 
 
+@pytest.mark.slow
 def test_no_scene_of_one_split_occurs_in_another() -> None:
     train = {(s.look, s.things) for s in (draw_scene(i, split="train") for i in range(150))}
     test = {(s.look, s.things) for s in (draw_scene(i, split="test") for i in range(150))}
@@ -62,6 +64,7 @@ def test_no_scene_of_one_split_occurs_in_another() -> None:
     assert len(train) == len(test) == 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_held_out_combinations_occur_in_their_split_only(kind: str) -> None:
     for seed in range(150):
@@ -117,6 +120,7 @@ def test_factors_are_near_uniform(videos: list[Scene]) -> None:
     assert kinds["horizontal"] / len(videos) == pytest.approx(0.175, abs=0.03)
 
 
+@pytest.mark.slow
 def test_image_only_concepts_occur_in_images_only(videos: list[Scene], images: list[Scene]) -> None:
     assert {s.style for s in videos} == {"none"}
     assert {t.shape for s in videos for t in s.things} == set(SHAPES)
@@ -129,6 +133,7 @@ def test_image_only_concepts_occur_in_images_only(videos: list[Scene], images: l
         assert all((t.motion, t.speed) == ("still", "normal") for t in scene.things)
 
 
+@pytest.mark.slow
 def test_nothing_excluded_is_drawn(videos: list[Scene], images: list[Scene]) -> None:
     drawn = [*videos, *images, *(draw_scene(i, split="held-out") for i in range(300))]
     assert [reason for reason in map(excluded, drawn) if reason] == []
@@ -149,6 +154,7 @@ def test_excluded_names_what_is_wrong(videos: list[Scene]) -> None:
     assert "too close to the colours" in (excluded(white) or "")
 
 
+@pytest.mark.slow
 def test_relation_lasts_and_things_stay_apart_by_their_masks(videos: list[Scene]) -> None:
     for scene in [s for s in videos if s.arrangement != "single"][:15]:
         masks = render_truth(scene).masks
@@ -187,6 +193,7 @@ def test_slowest_motion_crosses_three_latent_cells_and_speeds_are_apart(
     assert TRAVEL["fast"] / TRAVEL["normal"] > 1.35
 
 
+@pytest.mark.slow
 def test_directions_are_those_seen_in_the_frame(videos: list[Scene]) -> None:
     signs = {"right": (1, 0), "left": (-1, 0), "up": (0, -1), "down": (0, 1)}
     for motion in HEADING:
