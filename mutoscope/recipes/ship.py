@@ -10,6 +10,7 @@ the shipped parts out as finished runs, so that a new run that builds on them ne
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from mutoscope.errors import RequestError
 from mutoscope.recipes import mini
 from mutoscope.recipes.super_resolution import DETAIL, NOISE_LEVEL, STEPS
 from mutoscope.systems.lavie import LaVie
-from mutoscope.training.provenance import read_provenance, write_provenance
+from mutoscope.training.provenance import read_provenance, read_record, write_provenance
 from mutoscope.training.trainer import claim
 from mutoscope.world.grammar import VOCABULARY
 
@@ -179,8 +180,8 @@ def _same_run(record: Path, kept: Path) -> bool:
     """Whether two records are of one run; the hashes of files differ where it was unpacked."""
     if not kept.is_file():
         return False
-    one, other = (json.loads(path.read_text("utf-8")) for path in (record, kept))
-    return bool({**one, "files": None} == {**other, "files": None})
+    one, other = (replace(read_record(path), files={}) for path in (record, kept))
+    return one == other
 
 
 def _holds(place: Path, model: Path, source: str) -> bool:
