@@ -102,6 +102,13 @@ def test_a_prompt_gives_the_same_frames_alone_and_in_company() -> None:
 
 
 @pytest.mark.slow
+def test_the_gallery_shows_what_is_shipped() -> None:
+    """`python -m mutoscope.evaluation.gallery` makes it anew."""
+    text = (SHIPPED.parents[1] / "docs" / "gallery" / "README.md").read_text()
+    assert f"weights: {load().weights_hash()};" in text
+
+
+@pytest.mark.slow
 def test_words_and_seeds_matter() -> None:
     system = load()
     with torch.inference_mode():
