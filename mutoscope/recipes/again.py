@@ -47,7 +47,9 @@ def again(recipe: Recipe, runs: Path, *, steps: int) -> Again:
     parents = {parent.name: runs / parent.name / "model" for parent in recipe.parents}
     record = record_of(recipe, runs)
     recorded, times = np.array(record.first_losses[:steps]), list[float]()
-    with precision_as_recorded(record.precision or recipe.precision):
+    # A recipe of fp32 leaves to the machine only what Muon multiplies, which no record names.
+    half = recipe.precision == "bf16"
+    with precision_as_recorded((record.precision or "bf16") if half else None):
         losses = reproduce(
             recipe,
             steps=len(recorded),

@@ -50,12 +50,11 @@ def test_the_commands_run_in_order_in_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # In this process: to import torch for each would take most of the time.
     for line in commands():
         _, *arguments = shlex.split(line, comments=True)
         with pytest.raises(SystemExit) as stop:
-            main(
-                arguments
-            )  # in this process: ten times to import torch would take most of the time
+            main(arguments)
         assert not stop.value.code, capsys.readouterr().err
     assert (tmp_path / "star.mp4").is_file()
     assert (tmp_path / "circle.png").is_file()
