@@ -2,8 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import torch
 from mutoscope.video.files import read_frames, write_video
 from tests.cli.conftest import Result
 from tests.systems.test_load import lose_component, truncate
-from tests.video.test_files import clip
+from tests.video.test_files import clip, full_disk
 
 Run = Callable[..., Result]
 
@@ -111,27 +110,15 @@ def test_no_such_command(run: Run) -> None:
     assert_one_line(run("draw", "star"), 2, "No such command 'draw'")
 
 
-@pytest.mark.slow
-def test_a_full_disk(tiny_folder: Path, tmp_path: Path) -> None:
-    limited = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
-        "from mutoscope.cli.main import main; main(sys.argv[1:])"
-    )
-    arguments = ["generate", "star", "--model", str(tiny_folder), "--out", "v.webp"]
-    arguments += ["--size", "64x96", "--steps", "1"]
-    result = subprocess.run(
-        [sys.executable, "-c", limited, *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 1
-    assert result.stderr == (
+def test_a_full_disk(run: Run, tiny_folder: Path) -> None:
+    arguments = ["generate", "star", "--model", tiny_folder, "--out", "v.webp"]
+    with full_disk(2000):
+        result = run(*arguments, "--size", "64x96", "--steps", "1")
+    assert result.code == 1
+    assert result.err == (
         "mutoscope: v.webp cannot be written: File too large. Choose another place or make room.\n"
     )
-    assert list(tmp_path.iterdir()) == []
+    assert list(Path().iterdir()) == []
 
 
 @pytest.mark.slow
@@ -158,28 +145,29 @@ def test_errors_of_the_program_itself_are_not_called_a_lack_of_memory(
         run("generate", "star", "--model", tiny_folder)
 
 
-@pytest.mark.slow
-def test_ctrl_c(tiny_folder: Path, tmp_path: Path) -> None:
-    arguments = ["generate", "star", "--model", str(tiny_folder), "--out", "v.mp4"]
-    arguments += ["--steps", "20", "--num-videos", "10000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mutoscope.cli.main", *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A test run in the background ignores Ctrl-C, and its children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout is not None
+def test_ctrl_c(run: Run, tiny_folder: Path) -> None:
+    arguments = ["generate", "star", "--model", tiny_folder, "--out", "v.mp4"]
+    ended = threading.Event()
+
+    def press() -> None:
+        """As the terminal does it, while the command is at work on the third video."""
+        while not ended.wait(0.01):
+            if Path("v-0001.mp4").exists():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    # A test run in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminal = threading.Thread(target=press)
+    terminal.start()
     try:
-        assert process.stdout.readline().startswith("v-0000.mp4")  # it is at work on the second
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        result = run(*arguments, "--steps", "4", "--num-videos", "10000")
     finally:
-        process.kill()
-    assert process.returncode == 130
-    assert error == "mutoscope: stopped by Ctrl-C; nothing half-finished was left behind.\n"
-    for path in tmp_path.iterdir():
+        ended.set()
+        terminal.join()
+        signal.signal(signal.SIGINT, before)
+    assert result.code == 130
+    assert result.out.startswith("v-0000.mp4")
+    assert result.err == "mutoscope: stopped by Ctrl-C; nothing half-finished was left behind.\n"
+    for path in Path().iterdir():
         assert read_frames(path)[0].shape == (4, 16, 24, 3)
