@@ -82,9 +82,7 @@ def peak(system: LaVie, stages: Sequence[str], num_frames: int, output_type: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "stages", [TWO, pytest.param((*TWO, "upscale"), marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("stages", [TWO, pytest.param((*TWO, "upscale"), marks=pytest.mark.long)])
 def test_memory_of_pieces_grows_with_the_latents_alone(
     tiny_cascade: LaVie, monkeypatch: pytest.MonkeyPatch, stages: Sequence[str]
 ) -> None:
