@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_leaves
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -83,17 +83,18 @@ class _Meter(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        given, structure = tree_flatten((args, kwargs or {}))
-        key = (function, structure, *map(_told, given))
+        # Not PyTorch's tree of the arguments: it takes as long as all the rest.
+        key = (function, _told(args), *map(_told, (kwargs or {}).items()))
         if known := _KNOWN.get(key):
             result = _again(known, function, args, kwargs or {})
         else:
             with FlopCounterMode(display=False) as counter:
                 result = function(*args, **(kwargs or {}))
+            given = tree_leaves((args, kwargs))
             known = _Operation(counter.get_total_flops(), _made(function, result, given))
             _KNOWN[key] = known
         self.flops += known.flops
-        for tensor in tree_leaves(result):
+        for tensor in (result,) if isinstance(result, Tensor) else tree_leaves(result):
             if (
                 isinstance(tensor, Tensor)
                 and (storage := tensor.untyped_storage()) not in self._seen
@@ -112,6 +113,8 @@ def _told(value: object) -> object:
     """What of an argument decides what an operation gives; equal numbers may differ in kind."""
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.storage_offset(), value.dtype, value.device
+    if isinstance(value, list | tuple):
+        return tuple(map(_told, value))
     return type(value), value
 
 

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -564,8 +564,9 @@ def _config(module: nn.Module) -> Any:
     return module.config
 
 
+@cache
 def matrix_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of a product of large matrices here, the best of a few.
+    """Operations a second of a product of large matrices here, the best of a few; measured once.
 
     Args:
         device: As torch names it.

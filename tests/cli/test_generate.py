@@ -101,7 +101,6 @@ def test_the_quality_loss_allowed_decides_what_is_reused(
     for loss, reuse in (
         ("0", None),
         ("0.9%", None),
-        ("2%", Reuse(interval=2, layers=2)),
         ("2.4", Reuse(interval=2, layers=2)),
         ("4", Reuse(interval=3, layers=1)),
     ):

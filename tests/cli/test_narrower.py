@@ -42,7 +42,7 @@ def crowded(stage: type, broken: pytest.MonkeyPatch, *, most: int) -> list[int]:
     [
         (KeyFrames, "base"),
         (Interpolation, "base,interpolate"),
-        (SuperResolution, "base,interpolate,upscale"),
+        pytest.param(SuperResolution, "base,interpolate,upscale", marks=pytest.mark.long),
     ],
 )
 def test_it_goes_on_with_less_at_once_and_is_replayed(

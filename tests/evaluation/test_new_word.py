@@ -118,6 +118,7 @@ def test_a_video_shows_the_new_thing_if_most_of_its_frames_do() -> None:
     assert not is_shown(Told((8, 16, 32)), probe, frames, fps=8.0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_reader_tells_it_from_other_shapes_whatever_their_texture(
     monkeypatch: pytest.MonkeyPatch,
@@ -125,7 +126,7 @@ def test_the_reader_tells_it_from_other_shapes_whatever_their_texture(
     system, oracle = load(), load_oracle()
     assert isinstance(system, LaVie)
     assert oracle is not None
-    monkeypatch.setattr(new_word, "FITTED", 120)
+    monkeypatch.setattr(new_word, "FITTED", 80)
     monkeypatch.setattr(new_word, "CHECKED", 40)
     kept: dict[int, tuple[torch.Tensor, ...]] = {}
 
@@ -160,7 +161,7 @@ def test_the_command_writes_table_and_videos(
     lora = tmp_path / "zorb"
     personalize(tmp_path / "pictures", "zorb", lora, model=str(tiny_folder), steps=2, notice=list)
     monkeypatch.setattr(new_word, "FITTED", 12)
-    monkeypatch.setattr(new_word, "CHECKED", 12)
+    monkeypatch.setattr(new_word, "CHECKED", 8)
     # The tiny model reads no longer sentences.
     star = replace(unseen_scene(0).things[0], shape="star")
     short = [

@@ -92,9 +92,9 @@ def test_first_losses_come_out_again(
 def test_a_prompt_gives_the_same_frames_alone_and_in_company() -> None:
     """Bit for bit at equal batch, within 1/255 on 99.9 % of pixels at another."""
     system = load()
-    draw = partial(system, steps=2, num_frames=3)
+    draw = partial(system, steps=2, num_frames=2)
     alone = draw(PROMPT, seeds=3).frames
-    assert alone.shape == (1, 3, 320, 512, 3)
+    assert alone.shape == (1, 2, 320, 512, 3)
     assert np.array_equal(alone, draw(PROMPT, seeds=3).frames)
     together = draw(["a blue ring spins over dunes", PROMPT], seeds=[1, 3]).frames
     distance = np.abs(together[1].astype(int) - alone[0].astype(int))

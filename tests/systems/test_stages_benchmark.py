@@ -11,7 +11,9 @@ from benchmarks.stages import Clock, main
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weights", [[], ["--random-weights"]])
+@pytest.mark.parametrize(
+    "weights", [[], pytest.param(["--random-weights"], marks=pytest.mark.long)]
+)
 def test_each_stage_has_a_line(
     cascade_folder: Path, capsys: pytest.CaptureFixture[str], weights: list[str]
 ) -> None:
