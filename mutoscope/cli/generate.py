@@ -75,12 +75,6 @@ def generate(
     if still and num_frames not in (None, 1):
         raise RequestError(f"--still is 1 frame, not {num_frames}. Leave one of the two out.")
     check_seconds(seconds, num_frames, still)
-    if lora is not None and memory is not None:
-        raise RequestError(
-            "--lora cannot be used with --memory: networks that are read from disk each time do "
-            "not know the word. Save a model that does, once, by mutoscope.load(MODEL)"
-            ".load_lora(LORA).save_pretrained(FOLDER) in Python, and use --model FOLDER."
-        )
     if compiled and memory is not None:
         raise RequestError(
             "--compile cannot be used with --memory: no plan knows what compiled networks take. "
@@ -149,12 +143,12 @@ def generate(
             f"{paths[0]} cannot hold {first.num_frames} frames: a .png is one picture. Add "
             "--still for that, leave the ending out for a folder of pictures, or use .mp4."
         )
-    _warn_of_unknown_words(system, texts)
     cuts = None
     if memory:
         asked = model, device, dtype, memory
-        system, dtype, cuts = open_within(*asked, lambda system: task_for(system, first))
+        system, dtype, cuts = open_within(*asked, lambda system: task_for(system, first), taught)
         first = replace(first, dtype=dtype)
+    _warn_of_unknown_words(system, texts)
     if compiled:
         system.compile_networks()
     if loss:

@@ -168,7 +168,12 @@ def precisions(dtype: str | None, device: str, *, bounded: bool) -> list[torch.d
 
 
 def open_within(
-    model: str, device: str, dtype: str | None, memory: str, task: Callable[[LaVie], Task]
+    model: str,
+    device: str,
+    dtype: str | None,
+    memory: str,
+    task: Callable[[LaVie], Task],
+    lora: str = "",
 ) -> tuple[System, str, Cuts]:
     """Loads a model so that a task fits in memory.
 
@@ -178,21 +183,28 @@ def open_within(
         dtype: "fp32", "bf16" or "fp16"; None for the best that fits (see `precisions`).
         memory: As "12GB".
         task: What is to be made, of the model without weights.
+        lora: Folder of a LoRA to load too; empty for none.
 
     Returns:
         The system, its precision by name, and how its work is to be cut.
 
     Raises:
         RequestError: It does not fit, however the work is cut.
-        ModelError: See `mutoscope.load`.
+        ModelError: See `mutoscope.load` and `LaVie.load_lora`.
     """
-    made = planned(outline(model), device, dtype, memory, task)
+    made = planned(outline(model), device, dtype, memory, task, resident=bool(lora))
     name = next(name for name, each in _DTYPES.items() if each == made.dtype)
-    return open_planned(model, device, made), name, made.cuts
+    return open_planned(model, device, made, lora), name, made.cuts
 
 
 def planned(
-    system: System, device: str, dtype: str | None, memory: str, task: Callable[[LaVie], Task]
+    system: System,
+    device: str,
+    dtype: str | None,
+    memory: str,
+    task: Callable[[LaVie], Task],
+    *,
+    resident: bool,
 ) -> Plan:
     """The plan that `open_within` follows.
 
@@ -202,6 +214,8 @@ def planned(
         dtype: As of `open_within`.
         memory: As "12GB"; "" for as much as there may be.
         task: What is to be made, of the system.
+        resident: Whether all networks have to stay in memory, as with a LoRA: what is read from
+            disk each time does not know it.
 
     Raises:
         RequestError: It does not fit, however the work is cut.
@@ -209,19 +223,22 @@ def planned(
     assert isinstance(system, LaVie)
     limit = read_memory(memory) if memory else None
     dtypes = precisions(dtype, device, bounded=True)
-    return plan(system, task(system), memory=limit, dtypes=dtypes, device=device)
+    return plan(system, task(system), memory=limit, dtypes=dtypes, device=device, resident=resident)
 
 
-def open_planned(model: str, device: str, made: Plan) -> System:
+def open_planned(model: str, device: str, made: Plan, lora: str) -> System:
     """Loads a model as a plan has it.
 
     Args:
         model: Known name or folder.
         device: As torch names it.
         made: The plan.
+        lora: Folder of a LoRA to load too; empty for none.
     """
     if device == "cpu":
         give_back_memory()
+    if lora:
+        return _taught(model, lora, device, made.dtype)
     return load(model, device=device, dtype=made.dtype, offload=made.offload)
 
 
@@ -255,9 +272,10 @@ def open_for(settings: "Settings") -> tuple[System, Cuts | None]:
     assert isinstance(system, LaVie)
     cuts = system.usual_cuts(device)
     for stage, memory in settings.limits:
-        made = planned(system, device, settings.dtype, memory, partial(task_for, settings=settings))
+        task = partial(task_for, settings=settings)
+        made = planned(system, device, settings.dtype, memory, task, resident=bool(settings.lora))
         cuts = made.cuts.beginning_with(cuts, settings.stages_before(stage))
-    return open_planned(settings.model, device, made), cuts
+    return open_planned(settings.model, device, made, settings.lora), cuts
 
 
 def task_for(system: LaVie, settings: "Settings") -> Task:
@@ -286,12 +304,17 @@ def open_system(model: str, device: str, dtype: str, lora: str = "") -> System:
         ModelError: See `mutoscope.load` and `LaVie.load_lora`.
     """
     (precision,) = precisions(dtype, device, bounded=False)
-    if not lora:
-        return load(model, device=device, dtype=precision)
+    if lora:
+        return _taught(model, lora, device, precision)
+    return load(model, device=device, dtype=precision)
+
+
+def _taught(model: str, lora: str, device: str, dtype: torch.dtype) -> System:
+    """A model that knows the word of a LoRA."""
     # Whether a LoRA fits shows in the weights as they are stored.
     system = load(model).load_lora(lora)
     with quietly():
-        system.to(device, precision)
+        system.to(device, dtype)
     return system
 
 

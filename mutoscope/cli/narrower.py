@@ -70,9 +70,8 @@ class Work:
             try:
                 return attempt()
             except (MemoryError, RuntimeError) as error:
-                # A plan knows nothing of a LoRA, of what is reused, nor of compiled networks.
-                told = self.settings
-                unplanned = told.lora or told.reuse or told.compiled
+                # A plan knows nothing of what is reused, nor of compiled networks.
+                unplanned = self.settings.reuse or self.settings.compiled
                 if not is_out_of_memory(error) or unplanned:
                     raise
             # Out here nothing holds the error, whose traceback holds all that took the memory.
@@ -99,7 +98,7 @@ class Work:
             for module in self.system.components.values():
                 if isinstance(module, nn.Module):
                     nn.Module.to(module, "meta")  # whoever else holds it, its memory is free
-            self.system = open_planned(settings.model, settings.device, made)
+            self.system = open_planned(settings.model, settings.device, made, settings.lora)
         assert isinstance(self.system, LaVie)
         self.cuts = made.cuts.beginning_with(
             self.cuts or self.system.usual_cuts(settings.device), before
@@ -126,4 +125,6 @@ class Work:
         # One for all plans: what a part costs, cut like this, is then computed once.
         self.outlined = self.outlined or outline(told.model)
         task = partial(task_for, settings=told)
-        return planned(self.outlined, told.device, told.dtype, memory, task)
+        return planned(
+            self.outlined, told.device, told.dtype, memory, task, resident=bool(told.lora)
+        )

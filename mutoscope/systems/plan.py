@@ -193,6 +193,7 @@ def plan(
     memory: int | None = None,
     dtypes: Sequence[torch.dtype],
     device: str = "cpu",
+    resident: bool = False,
 ) -> Plan:
     """How `task` is best done in so much memory.
 
@@ -205,12 +206,14 @@ def plan(
         memory: Bytes; None for as much as there may be.
         dtypes: The precisions that may be used, the best first.
         device: Where it is to be done, as torch names it.
+        resident: Whether all networks have to stay in memory.
 
     Raises:
         RequestError: It cannot be done in so little memory; the message has the least possible.
     """
-    ways = [(True, dtype, offload) for dtype in dtypes for offload in (False, True)]
-    for gently, dtype, offload in [*ways, (False, dtypes[-1], True)]:
+    places = (False,) if resident else (False, True)
+    ways = [(True, dtype, offload) for dtype in dtypes for offload in places]
+    for gently, dtype, offload in [*ways, (False, dtypes[-1], places[-1])]:
         works = _Works(system, task, dtype, offload, device)
         lines = []
         for name in works.names:
@@ -224,7 +227,8 @@ def plan(
     least, name = widest.peak, widest.name
     raise RequestError(
         f"{memory_text(memory or 0)} of memory are not enough for this video: {name} takes at "
-        f"least {memory_text(least)}, however the work is cut. Use --memory "
+        f"least {memory_text(least)}, however the work is cut"
+        f"{' as long as all networks stay in memory' if resident else ''}. Use --memory "
         f"{-(-least // 10**6) / 1000:g}GB or more, fewer frames, a smaller size, or --dtype bf16."
     )
 

@@ -1,5 +1,6 @@
 """`personalize` and `generate --lora`: from pictures to a video of a new word, and each mistake."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems.lavie import LaVie
 from mutoscope.video.files import probe, read_frames, write_video
 from tests.cli.conftest import Result
 from tests.cli.test_bad_input import assert_one_line
+from tests.cli.test_narrower import crowded
 from tests.conftest import build_tiny_system
 
 Run = Callable[..., Result]
@@ -71,6 +74,28 @@ def test_a_video_of_the_word_replays_and_says_nothing_of_unknown_words(
     expected = build_tiny_system().load_lora(zorb)(PROMPT).frames[0]
     assert np.array_equal(read_frames(Path("v.webp"))[0], expected)
     assert run("replay", "v.webp").code == 0
+
+
+@pytest.mark.slow
+def test_it_is_drawn_in_little_memory_too(
+    run: Run, tiny_folder: Path, zorb: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = "generate", PROMPT, "--model", tiny_folder, "--lora", zorb, "--size", "32x48", "--out"
+    assert run(*ask, "v.webp").code == 0
+    plenty = run(*ask, "planned.webp", "--memory", "1GB")
+    assert (plenty.code, plenty.err) == (0, "")
+    with monkeypatch.context() as broken:
+        asked = crowded(KeyFrames, broken, most=1)
+        made = run(*ask, "narrowed.webp")
+    assert (made.code, max(asked), asked[-1]) == (0, 2, 1), made.err
+    assert "memory ran out in base; going on from there with less at once" in made.err
+    whole = read_frames(Path("v.webp"))[0].astype(int)
+    for name in ("planned.webp", "narrowed.webp"):
+        assert np.abs(read_frames(Path(name))[0] - whole).max() <= 1
+        assert run("replay", name).code == 0
+    # What is said to be the least is enough.
+    (least,) = re.findall(r"Use --memory (\S+) or", run(*ask, "w.webp", "--memory", "1MB").err)
+    assert run(*ask, "w.webp", "--memory", least).code == 0
 
 
 @pytest.mark.slow
