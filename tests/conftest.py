@@ -1,24 +1,18 @@
-"""Tiny real components, built from seeds and small enough to run anywhere; no network, no mocks."""
+"""Fixtures that many tests share: tiny real models, in memory and as files.
+
+What is heavy is imported where it is needed: the process that hands out the tests needs none of it.
+"""
 
 import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from diffusers import AutoencoderKL
-from transformers import CLIPTextConfig, CLIPTextModel
 
-from mutoscope.diffusion.process import VariancePreserving
-from mutoscope.encoding.text import train_tokenizer
-from mutoscope.nn.video_unet import VideoUNet
-from mutoscope.recipes.first_frame import told_first_frames
-from mutoscope.systems.convert import convert_lavie
-from mutoscope.systems.lavie import LaVie
-from tests.systems import published
-
-SENTENCE = "a red blue star circle drifts left right over the sea at night"
+if TYPE_CHECKING:
+    from mutoscope.systems.lavie import LaVie
 
 
 def pytest_collection_finish() -> None:
@@ -28,87 +22,16 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def tiny_network(*, channels: int, num_noise_levels: int | None = None) -> VideoUNet:
-    """A network of random weights that predicts four channels."""
-    network = VideoUNet(
-        in_channels=channels,
-        num_noise_levels=num_noise_levels,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        attention_levels=(False, True),
-        num_attention_heads=2,
-        cross_attention_dim=32,
-        norm_num_groups=8,
-    )
-    # Layers that start as the identity would hide it if text or time had no effect.
-    for parameter in network.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
-    return network.eval()
-
-
-def build_tiny_system(*, cascade: bool = False) -> LaVie:
-    """A LaVie of random weights that makes 4 frames of 16x24 pixels in milliseconds; as a cascade,
-    13 frames of 32x48."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        tokenizer = train_tokenizer([SENTENCE] * 4, vocabulary_size=400)
-        text = CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=32,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        vae = AutoencoderKL(
-            block_out_channels=(8, 16),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            latent_channels=4,
-            norm_num_groups=4,
-            layers_per_block=1,
-            scaling_factor=0.5,
-        )
-        base = tiny_network(channels=4)
-        text_encoder = CLIPTextModel(text).eval()
-        interpolator = tiny_network(channels=8) if cascade else None
-        upscaler = tiny_network(channels=4 + 3, num_noise_levels=100) if cascade else None
-        scheduler = VariancePreserving().scheduler()
-        return LaVie(
-            text_encoder=text_encoder,
-            tokenizer=tokenizer,
-            vae=vae.eval(),
-            base=base,
-            scheduler=scheduler,
-            interpolator=interpolator,
-            interpolator_scheduler=scheduler if cascade else None,
-            upscaler=upscaler,
-            upscaler_vae=vae.eval() if cascade else None,
-            upscaler_scheduler=scheduler if cascade else None,
-            num_frames=4,
-            height=16,
-            width=24,
-            fps=8.0,
-            steps=3,
-            guidance_scale=2.0,
-            interpolation_steps=2,
-            upscale_steps=2,
-            vocabulary=SENTENCE.split(),
-        )
-
-
 @pytest.fixture(scope="session")
-def tiny_system() -> LaVie:
+def tiny_system() -> "LaVie":
     """A tiny LaVie; read-only, shared by all tests."""
+    from tests.tiny import build_tiny_system
+
     return build_tiny_system()
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_folder(tiny_system: "LaVie", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny LaVie as `save_pretrained` writes it; read-only, shared by all tests."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_system.save_pretrained(folder)
@@ -116,38 +39,31 @@ def tiny_folder(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def tiny_cascade() -> LaVie:
+def tiny_cascade() -> "LaVie":
     """A tiny LaVie of all three stages; read-only, shared by all tests."""
+    from tests.tiny import build_tiny_system
+
     return build_tiny_system(cascade=True)
 
 
 @pytest.fixture(scope="session")
-def cascade_folder(tiny_cascade: LaVie, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cascade_folder(tiny_cascade: "LaVie", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny cascade as `save_pretrained` writes it; read-only, shared by all tests."""
     folder = tmp_path_factory.mktemp("models") / "cascade"
     tiny_cascade.save_pretrained(folder)
     return folder
 
 
-def build_told_system(cascade: LaVie) -> LaVie:
-    """The cascade with a base network that is told the first frame of its clip, and heeds it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        base = told_first_frames(cascade.base).eval()
-        torch.nn.init.normal_(base.conv_in.weight.data[:, 4:], std=0.3)
-    names = "num_frames height width steps guidance_scale interpolation_steps upscale_steps"
-    kept = {name: cascade.config[name] for name in names.split()}
-    return LaVie(**cascade.components | {"base": base}, **kept)
-
-
 @pytest.fixture(scope="session")
-def told_system(tiny_cascade: LaVie) -> LaVie:
+def told_system(tiny_cascade: "LaVie") -> "LaVie":
     """A tiny cascade that can go on from a frame; read-only, shared by all tests."""
+    from tests.tiny import build_told_system
+
     return build_told_system(tiny_cascade)
 
 
 @pytest.fixture(scope="session")
-def told_folder(told_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def told_folder(told_system: "LaVie", tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That cascade as `save_pretrained` writes it; read-only, shared by all tests."""
     folder = tmp_path_factory.mktemp("models") / "told"
     told_system.save_pretrained(folder)
@@ -167,6 +83,8 @@ def copy_of_tiny(tiny_folder: Path, tmp_path: Path) -> Callable[[], Path]:
 @pytest.fixture(scope="session")
 def published_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LaVie's three files and the folders `sd` and `x4`, small; read-only, shared by all tests."""
+    from tests.systems import published
+
     folder = tmp_path_factory.mktemp("published")
     published.write_files(folder)
     for name in ("sd", "x4"):
@@ -177,6 +95,8 @@ def published_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def converted_folder(published_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `convert lavie` makes of them; read-only, shared by all tests."""
+    from mutoscope.systems.convert import convert_lavie
+
     out = tmp_path_factory.mktemp("converted") / "lavie"
     convert_lavie(
         out,

@@ -146,6 +146,7 @@ def test_errors_of_the_program_itself_are_not_called_a_lack_of_memory(
         run("generate", "star", "--model", tiny_folder)
 
 
+@pytest.mark.slow
 def test_ctrl_c(run: Run, tiny_folder: Path) -> None:
     arguments = ["generate", "star", "--model", tiny_folder, "--out", "v.mp4"]
     ended = threading.Event()

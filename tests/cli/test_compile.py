@@ -13,7 +13,7 @@ from mutoscope.nn.transformer import Transformer
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.systems.load import load
 from mutoscope.video.files import probe, read_frames
-from tests.conftest import SENTENCE
+from tests.tiny import SENTENCE
 
 
 def is_compiled(module: object) -> bool:

@@ -43,6 +43,7 @@ def test_image_models_become_a_start(
     assert run("convert", *told).err.count("a folder of that name is in the way") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -65,6 +66,7 @@ def test_mistakes(
     assert_one_line(run("convert", *told, "--out", "made"), code, words)
 
 
+@pytest.mark.slow
 def test_a_file_with_code_in_it(run: Run, published_files: Path, tmp_path: Path) -> None:
     made = tmp_path / "made-by-the-file"
     torch.save({"ema": {}, "args": MakesAFolder(made)}, tmp_path / "w.pt")

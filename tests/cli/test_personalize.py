@@ -14,7 +14,7 @@ from mutoscope.video.files import probe, read_frames, write_video
 from tests.cli.conftest import Result
 from tests.cli.test_bad_input import assert_one_line
 from tests.cli.test_narrower import crowded
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 Run = Callable[..., Result]
 PROMPT = "a zorb drifts left"

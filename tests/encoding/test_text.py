@@ -7,7 +7,7 @@ from mutoscope.encoding.text import Contrast, LockedContrast, TextEncoder, train
 from mutoscope.errors import RequestError
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Batch
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from mutoscope.metrics.oracle import Oracle, Reading
 from mutoscope.systems.lavie import LaVie
 from mutoscope.world.factors import MOTIONS
 from mutoscope.world.scene import Scene
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 FILES = ("report.json", "report.md", "sheet.png")
 

@@ -27,7 +27,7 @@ from mutoscope.evaluation.smooth import (
 )
 from mutoscope.metrics.between import between_keys
 from mutoscope.systems.lavie import LaVie
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 WORDS = "a red star drifts left"
 

@@ -148,6 +148,7 @@ def test_the_same_holds_for_flows(scheduler: SchedulerMixin) -> None:
     torch.testing.assert_close(result, wanted, rtol=0, atol=0.08)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [VP[0], VP[2]], ids=repr)
 @pytest.mark.parametrize("solver", STOCHASTIC)
 def test_stochastic_samplers_give_the_gaussian_in_distribution(
@@ -255,6 +256,7 @@ def test_known_frames_are_seen_clean_and_come_back_exactly(
     assert torch.equal(frames[~mask], free.transpose(1, 2)[~mask])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [*ODE_SOLVERS, *STOCHASTIC])
 def test_a_scheduler_serves_two_loops_at_once(solver: type[SchedulerMixin]) -> None:
     process = VariancePreserving()

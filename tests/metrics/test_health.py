@@ -26,6 +26,7 @@ def complaints(frames: Frames, keys: Frames | None = None) -> list[str]:
     return health(frames).complaints(None if keys is None else health(keys).colour)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_true_videos_raise_no_complaint(seed: int) -> None:
     frames = clip(seed)

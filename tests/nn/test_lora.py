@@ -10,7 +10,7 @@ from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from mutoscope.nn.lora import add_lora, lora_layers
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.nn.video_unet import VideoUNet
-from tests.conftest import tiny_network
+from tests.tiny import tiny_network
 
 
 def told(frames: int, channels: int = 4, width: int = 32) -> dict[str, torch.Tensor]:

@@ -192,6 +192,7 @@ def test_the_image_upscaler_is_stable_diffusions() -> None:
     torch.testing.assert_close(ours(**told)[:, :, 0], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("group_norm_over", ["frame", "clip"])
 def test_a_gradient_reaches_every_parameter(group_norm_over: str, kind) -> None:
@@ -217,6 +218,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, kind) -> None:
     assert torch.equal(again(**inputs_of(network)), network(**inputs_of(network)))
 
 
+@pytest.mark.slow
 @KINDS
 def test_gradient_checkpointing_changes_no_gradient(kind) -> None:
     network = tiny(**kind)

@@ -24,7 +24,7 @@ from mutoscope.types import Batch, Loss, Size
 from mutoscope.world.concept import unseen_scene
 from mutoscope.world.grammar import VOCABULARY
 from mutoscope.world.render import render
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 
@@ -64,6 +64,7 @@ def test_it_learns_the_pictures(taught: tuple[Path, dict[str, float]]) -> None:
     assert steps == [*range(1, 31), 30]
 
 
+@pytest.mark.slow
 def test_layers_over_time_are_untouched_bit_for_bit(
     taught: tuple[Path, dict[str, float]], tiny_folder: Path
 ) -> None:

@@ -249,6 +249,7 @@ def test_one_window_is_the_whole_video_at_once(stage: Interpolation) -> None:
     assert torch.equal(fill(stage, keys, window=5, overlap=2), at_once)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_keys", "frames"), [(1, 1), (4, 13), (7, 25), (9, 33)])
 def test_any_number_of_key_frames_is_filled_in(
     stage: Interpolation, num_keys: int, frames: int

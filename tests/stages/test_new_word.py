@@ -8,7 +8,7 @@ from mutoscope.diffusion.times import UniformTimes
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.stages.new_word import NewWord
 from mutoscope.types import Batch
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 
 @pytest.fixture

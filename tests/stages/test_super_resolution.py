@@ -222,6 +222,7 @@ def test_half_of_the_training_clips_begin_with_known_frames(stage: SuperResoluti
     assert stage.condition_for_training(batch(frames=1), generator).frame_mask is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [1, 6, 7, 13])
 def test_any_length_comes_out_whole(stage: SuperResolution, frames: int) -> None:
     condition = told(stage, draw(2, 3, frames, 4, 6))
@@ -251,6 +252,7 @@ def test_later_windows_change_nothing_before_them_and_see_what_is_shared(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("overlap", "finished"), [(1, 1), (2, 1), (3, 2), (4, 2)])
 def test_a_window_begins_in_frames_of_the_one_before_and_blends_into_others(
     stage: SuperResolution, overlap: int, finished: int

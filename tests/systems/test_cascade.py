@@ -16,7 +16,7 @@ from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import load
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import to_bytes, to_floats
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 PROMPT = "a red star drifts left"
 TWO = ("base", "interpolate")

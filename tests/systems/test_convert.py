@@ -70,6 +70,7 @@ def test_text_encoders_tokenizers_and_autoencoders_come_along(
     assert tokenizer.convert_ids_to_tokens(tokenizer("C at")["input_ids"]) == words
 
 
+@pytest.mark.slow
 def test_diffusers_reads_the_old_names_the_same_way(
     converted: LaVie, published_files: Path
 ) -> None:
@@ -490,6 +491,7 @@ def test_a_start_from_a_damaged_network_or_schedule_is_refused(sd: Path) -> None
         start_from_images(sd.parent / "out", sd=sd)
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_is_not_written_over(published_files: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(RequestError, match="a folder of that name is in the way"):
@@ -532,6 +534,7 @@ def test_a_start_draws_each_frame_as_the_image_model_does(
         torch.testing.assert_close(video[:, :, frame], wanted, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_time_layers_of_a_start_can_learn(start: tuple[LaVie, VideoUNet, Path]) -> None:
     """They are the identity because the last of their layers are zero, not because all are."""
     _, network, _ = start
@@ -543,6 +546,7 @@ def test_time_layers_of_a_start_can_learn(start: tuple[LaVie, VideoUNet, Path]) 
             assert tensor.std() > 0.01, name
 
 
+@pytest.mark.slow
 def test_a_start_records_the_schedule_of_the_image_model(
     start: tuple[LaVie, VideoUNet, Path],
 ) -> None:

@@ -19,6 +19,7 @@ def test_native_request(tiny_system: LaVie) -> None:
     assert video.frames.std() > 1  # a picture, not a flat field
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_", "shape"),
     [

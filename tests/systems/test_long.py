@@ -19,7 +19,7 @@ from mutoscope.systems.plan import plan, task_of
 from mutoscope.training.initialise import from_seed
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, fit, to_floats
-from tests.conftest import build_tiny_system
+from tests.tiny import build_tiny_system
 
 PROMPT = "a red star drifts left"
 

@@ -14,8 +14,8 @@ from mutoscope.nn.temporal import is_temporal
 from mutoscope.systems import load
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.lora import Lora, base_hash, read_lora, write_lora
-from tests.conftest import build_tiny_system
 from tests.nn.test_lora import fill
+from tests.tiny import build_tiny_system
 
 PROMPT = "a zorb drifts left"
 

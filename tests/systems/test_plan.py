@@ -31,8 +31,8 @@ from mutoscope.systems.plan import (
     task_of_video,
 )
 from mutoscope.types import Size
-from tests.conftest import SENTENCE
 from tests.systems.peak import network_work
+from tests.tiny import SENTENCE
 
 FP32 = (torch.float32,)
 BOTH = (torch.float32, torch.bfloat16)

@@ -58,12 +58,14 @@ def test_ends_with_the_same_weights(runs: Path, how: str) -> None:
     assert weights(runs / how) == weights(runs / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["events", "moments"])
 def test_leaves_the_same_figures(runs: Path, how: str) -> None:
     assert len(figures(runs / "whole")) == 24 + 3
     assert figures(runs / how) == figures(runs / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["events", "moments"])
 def test_leaves_no_half_written_files(runs: Path, how: str) -> None:
     names = {path.name for path in (runs / how).rglob("*")}

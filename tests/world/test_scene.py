@@ -139,6 +139,7 @@ def test_nothing_excluded_is_drawn(videos: list[Scene], images: list[Scene]) -> 
     assert [reason for reason in map(excluded, drawn) if reason] == []
 
 
+@pytest.mark.slow
 def test_excluded_names_what_is_wrong(videos: list[Scene]) -> None:
     scene = next(s for s in videos if s.arrangement == "horizontal")
     one, other = scene.things
@@ -176,6 +177,7 @@ def test_things_stay_visible(videos: list[Scene]) -> None:
             assert (mask.sum((1, 2)) / (whole * scale**2)).min() > 0.66
 
 
+@pytest.mark.slow
 def test_slowest_motion_crosses_three_latent_cells_and_speeds_are_apart(
     videos: list[Scene],
 ) -> None:
