@@ -6,6 +6,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	&& echo $$p && break; done)
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Libraries are compiled when they are first imported (see below). Where that may not be written, as in
+# many containers, every command would take a quarter of a minute for it again.
+export PYTHONDONTWRITEBYTECODE :=
 PROMPT ?= a red star drifts left over the sea at night
 OUT ?= outputs/demo.mp4
 
