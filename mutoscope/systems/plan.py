@@ -228,8 +228,14 @@ def plan(
     raise RequestError(
         f"{memory_text(memory or 0)} of memory are not enough for this video: {name} takes at "
         f"least {memory_text(least)}, however the work is cut"
-        f"{' as long as all networks stay in memory' if resident else ''}. Use --memory "
-        f"{-(-least // 10**6) / 1000:g}GB or more, fewer frames, a smaller size, or --dtype bf16."
+        + (
+            " as long as all networks stay in memory. They need not in a model that knows the word "
+            "of --lora already: mutoscope.load(MODEL).load_lora(LORA).save_pretrained(FOLDER) in "
+            "Python makes one, for --model FOLDER. Or use --memory "
+            if resident
+            else ". Use --memory "
+        )
+        + f"{-(-least // 10**6) / 1000:g}GB or more, fewer frames, a smaller size, or --dtype bf16."
     )
 
 

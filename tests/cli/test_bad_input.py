@@ -61,7 +61,7 @@ def assert_one_line(result: Result, code: int, words: str) -> None:
         (["star", "--max-quality-loss", "2%", "--memory", "1GB"], 1, "Leave one of the two out"),
         (["star", "--compile", "--memory", "1GB"], 1, "no plan knows what compiled networks take"),
         (["star", "--lora", "word", "--memory", "1GB"], 1, "holds no pytorch_lora_weights"),
-        (["star", "--lora", "word", "--memory", "1MB"], 1, "as long as all networks stay"),
+        (["star", "--lora", "word", "--memory", "1MB"], 1, "knows the word of --lora already"),
         (["star", "--stepz", "3"], 2, "--stepz"),
     ],
 )

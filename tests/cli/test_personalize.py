@@ -94,7 +94,7 @@ def test_it_is_drawn_in_little_memory_too(
         assert np.abs(read_frames(Path(name))[0] - whole).max() <= 1
         assert run("replay", name).code == 0
     # What is said to be the least is enough.
-    (least,) = re.findall(r"Use --memory (\S+) or", run(*ask, "w.webp", "--memory", "1MB").err)
+    (least,) = re.findall(r"use --memory (\S+) or", run(*ask, "w.webp", "--memory", "1MB").err)
     assert run(*ask, "w.webp", "--memory", least).code == 0
 
 
