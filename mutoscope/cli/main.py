@@ -71,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     try:
         code = app(args=arguments, prog_name="mutoscope", standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
+    except typer.Abort as abort:
+        # typer takes any end of a file for the user's; nothing here asks one.
+        raise abort.__cause__ or abort from None
+    except KeyboardInterrupt:
         code = _INTERRUPTED
     except Cancelled as error:
         return _fail(str(error), _INTERRUPTED)

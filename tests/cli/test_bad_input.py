@@ -11,8 +11,9 @@ import torch
 
 from mutoscope.video.files import read_frames, write_video
 from tests.cli.conftest import Result
+from tests.disk import disk_full_after
 from tests.systems.test_load import lose_component, truncate
-from tests.video.test_files import clip, full_disk
+from tests.video.test_files import clip
 
 Run = Callable[..., Result]
 
@@ -113,7 +114,7 @@ def test_no_such_command(run: Run) -> None:
 
 def test_a_full_disk(run: Run, tiny_folder: Path) -> None:
     arguments = ["generate", "star", "--model", tiny_folder, "--out", "v.webp"]
-    with full_disk(2000):
+    with disk_full_after(2000):
         result = run(*arguments, "--size", "64x96", "--steps", "1")
     assert result.code == 1
     assert result.err == (

@@ -1,5 +1,7 @@
 """What `mutoscope` says when it is told nothing, or asked who it is."""
 
+import pytest
+
 import mutoscope
 from tests.cli.test_generate import Run
 
@@ -15,3 +17,16 @@ def test_alone_it_shows_its_commands(run: Run) -> None:
 def test_version(run: Run) -> None:
     assert run("--version") == run("--version", "generate")
     assert run("--version").out == f"{mutoscope.__version__}\n"
+
+
+def test_the_end_of_a_file_is_not_taken_for_ctrl_c(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """typer does; an error of the program must not pass for the user's wish."""
+
+    def cut_off(_path: object) -> None:
+        raise EOFError("marshal data too short")
+
+    monkeypatch.setattr("mutoscope.video.files.probe", cut_off)
+    with pytest.raises(EOFError, match="marshal"):
+        run("inspect", "a.mp4")

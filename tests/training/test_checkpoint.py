@@ -7,7 +7,7 @@ import torch
 
 from mutoscope.errors import TrainingError
 from mutoscope.training.checkpoint import Checkpoint, load_newest, save
-from tests.training.disk import disk_full_after
+from tests.disk import disk_full_after
 
 HASH = "0123456789abcdef"
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from mutoscope.errors import TrainingError
 from mutoscope.training import log
 from mutoscope.training.log import Display, Figures, MetricsFile, losses, read_out, told
-from tests.training.disk import disk_full_after
+from tests.disk import disk_full_after
 
 LINES = [
     {"step": 1, "loss": 0.5},

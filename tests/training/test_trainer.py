@@ -25,7 +25,7 @@ from mutoscope.training.provenance import read_provenance
 from mutoscope.training.recipe import Recipe, Run
 from mutoscope.training.trainer import reproduce, train
 from mutoscope.types import Batch, Loss, Objective
-from tests.training.disk import disk_full_after
+from tests.disk import disk_full_after
 from tests.training.tiny import (
     Denoising,
     TinyTask,

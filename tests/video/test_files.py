@@ -1,11 +1,9 @@
 """Video files: what is written comes back, and whatever fails leaves nothing behind."""
 
 import json
-import resource
 import wave
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from mutoscope.cli.passing import Passing
 from mutoscope.errors import DataError, RequestError
 from mutoscope.types import Size
 from mutoscope.video.files import each_frame, probe, read_clip, read_frames, write_video
+from tests.disk import disk_full_after
 
 
 def clip(num_frames: int = 5, height: int = 32, width: int = 48) -> np.ndarray:
@@ -24,17 +23,6 @@ def clip(num_frames: int = 5, height: int = 32, width: int = 48) -> np.ndarray:
     for index, frame in enumerate(frames):
         frame[8:24, 6 * index % 32 : 6 * index % 32 + 16] = (230, 60, 40)
     return frames
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file of this process grows beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +176,7 @@ def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_clear_error_and_no_file(tmp_path: Path, name: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (24, 64, 96, 3), dtype=np.uint8)
     path = tmp_path / name
-    with full_disk(9000), pytest.raises(RequestError) as failure:
+    with disk_full_after(9000), pytest.raises(RequestError) as failure:
         write_video(path, noise, 8.0, {})
     assert str(failure.value).startswith(f"{path} cannot be written: File too large.")
     assert list(tmp_path.iterdir()) == []
