@@ -50,7 +50,8 @@ def test_one_command_makes_the_whole_video(run: Run, cascade_folder: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stages", "frames", "fps"), [("base", 4, 8.0), ("base,interpolate", 13, 32.0)]
+    ("stages", "frames", "fps"),
+    [("base", 4, 8.0), pytest.param("base,interpolate", 13, 32.0, marks=pytest.mark.long)],
 )
 def test_what_stopped_early_goes_on_to_the_same_frames(
     run: Run, cascade_folder: Path, stages: str, frames: int, fps: float

@@ -42,6 +42,7 @@ def test_so_many_seconds_go_on_from_clip_to_clip_and_are_trimmed(
     assert run("replay", "v.webp").code == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_moving_picture_is_replayed_and_continued(
     run: Run, told_folder: Path, told_system: LaVie, tmp_path: Path

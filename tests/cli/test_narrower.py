@@ -85,6 +85,7 @@ def test_where_nothing_helps_what_is_done_is_kept(
     assert gone_on["frames_sha256"] == whole["frames_sha256"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_videos_after_it_have_less_from_the_start(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch

@@ -76,6 +76,7 @@ def test_a_video_of_the_word_replays_and_says_nothing_of_unknown_words(
     assert run("replay", "v.webp").code == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_it_is_drawn_in_little_memory_too(
     run: Run, tiny_folder: Path, zorb: Path, monkeypatch: pytest.MonkeyPatch
@@ -98,6 +99,7 @@ def test_it_is_drawn_in_little_memory_too(
     assert run(*ask, "w.webp", "--memory", least).code == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_unfinished_video_of_the_word_is_finished_with_it(
     run: Run, cascade_folder: Path, tiny_cascade: LaVie, pictures: Path

@@ -150,6 +150,7 @@ def test_the_reader_tells_it_from_other_shapes_whatever_their_texture(
     assert float((shuffled(clean) == truth).float().mean()) < 0.5
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_writes_table_and_videos(
     tiny_folder: Path,

@@ -114,6 +114,7 @@ def test_cut_off_it_goes_on_to_the_identical_report(
     assert (out / "report.json").read_bytes() == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_half_a_batch_is_read_again(
     tiny_system: LaVie, oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -123,6 +123,7 @@ def test_the_image_upscaler_draws_each_frame_by_itself(tiny_cascade: LaVie) -> N
     assert not np.array_equal(first(tiny_cascade, small), first(tiny_cascade, other))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_settings_are_tried_and_the_model_stays_as_it_is(tiny_cascade: LaVie) -> None:
     steps = tiny_cascade.config.upscale_steps

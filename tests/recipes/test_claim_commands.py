@@ -79,6 +79,7 @@ def test_claims_about_sources_run(claim: str, runs: Path, monkeypatch: pytest.Mo
         assert all(np.isfinite(figure["value"]) for figure in row.values())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_arms_begin_as_one_network_and_learn_only_how_frames_meet(runs: Path) -> None:
     start = load_unet(runs / curriculum.last_finished(runs).name / "model")

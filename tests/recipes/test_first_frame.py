@@ -43,6 +43,7 @@ def parents(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> dic
     return {name: folder / name for name in ("autoencoder", "words", "base")}
 
 
+@pytest.mark.long
 def test_it_goes_on_from_the_base_with_its_batches_and_those_of_later_clips(
     parents: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_the_deaf_have_no_use_for_words_and_the_shipped_model_hears() -> None:
     assert 0 < hears["shape_error"] < 1.5
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_of_clips_it_says_whether_direction_is_known() -> None:
     system = load()

@@ -124,7 +124,7 @@ def test_masks_show_where_things_are() -> None:
 @pytest.mark.slow
 def test_flow_takes_each_frame_to_the_next() -> None:
     rows, columns = np.mgrid[:80, :128]
-    for seed in range(40):
+    for seed in range(20):
         scene = draw_scene(seed, split="test")
         frames = render(scene, num_frames=16).astype(float)
         truth = render_truth(scene)
