@@ -9,6 +9,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -97,6 +98,24 @@ def memory() -> list[Row]:
     ]
 
 
+def preview() -> list[Row]:
+    """From the command to the preview of its key frames: Python, libraries, weights, drawing."""
+    command = [sys.executable, "-m", "mutoscope.cli.main", "generate", PROMPT, "--out", "v.mp4"]
+
+    def once() -> None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process,
+        ):
+            while not (Path(folder) / "v.preview.mp4").exists():
+                if process.poll() is not None:
+                    raise RuntimeError(f"it stopped before the preview: {process.returncode}")
+                time.sleep(0.01)
+            process.kill()
+
+    return [Row("from the command to the preview", median_seconds(once), "")]
+
+
 def training() -> list[Row]:
     """One optimizer step of the U-Net on stills and, jointly, on clips; latents are at hand."""
     system = load()
@@ -167,7 +186,7 @@ def rendering() -> list[Row]:
 
 def main() -> None:
     """Runs all scenarios and writes the table."""
-    rows = [*rendering(), *memory(), *generation(), *training()]
+    rows = [*rendering(), *memory(), *preview(), *generation(), *training()]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
