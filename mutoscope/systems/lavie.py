@@ -79,10 +79,10 @@ class LaVie(Cascade):
             size: Frame size of the finished video; both sides multiples of the autoencoder's
                 factor, times that of the upscaler's where this runs.
             steps: Of the base, 1 to 1000; more is slower and, up to a point, better.
-            noise_level: Of the upscaler: 0 trusts the small video, more lets it draw more detail of
-                its own.
             guidance_scale: Of the base, 0 and above; 1 follows the prompt as the training data did,
                 more follows it more closely at the cost of variety.
+            noise_level: Of the upscaler: 0 trusts the small video, more lets it draw more detail of
+                its own.
             seeds: The first video's seed, from which the others count up, or one per video.
             stages: The first so many of `stages`; None runs all.
             image: A picture that all videos begin with, uint8 1 H W 3 of any size: its middle is
