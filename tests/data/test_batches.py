@@ -174,7 +174,6 @@ def test_parts_are_made_when_needed_and_only_once(tiny_system: LaVie, tmp_path: 
     assert (first.folder / "latents_00002.npy").stat().st_mtime_ns == made
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_processes_change_nothing(tiny_system: LaVie, tmp_path: Path) -> None:
     source = WorldSource(count=PART + 2, kind="video", num_frames=2, height=16, width=24)
