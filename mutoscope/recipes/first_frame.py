@@ -87,7 +87,7 @@ class FirstFrameTask(DenoiserTask):
         if self.later and data is None:
             batches = every_fourth(self._later(codec, work), batches)
         samples = FirstFrameSamples(
-            self.process, base.text, codec, self._examples(data), run.evaluate
+            self.process, base.text, codec, clips_to_judge(self.samples, data), run.evaluate
         )
         return replace(run, objective=stage, batches=batches, evaluate=samples)
 
@@ -115,18 +115,22 @@ class FirstFrameTask(DenoiserTask):
 
         return batch
 
-    def _examples(self, data: Path | None) -> tuple[Video, tuple[str, ...]]:
-        """Clips that it is judged by, pixels in [-1, 1], and their captions."""
-        if data is not None:
-            source: ClipSource = FolderSource(
-                folder=data, num_frames=NUM_FRAMES, fps=FPS, size=SIZE
-            )
-            shown = [source.clip(number) for number in range(min(self.samples, len(source)))]
-            clips = torch.stack([to_floats(frames) for frames, _ in shown])
-            return clips, tuple(captions[0] for _, captions in shown)
-        scenes = scenes_to_test(self.samples, "video")
-        told = tuple(caption(each, level="full", seed=each.seed) for each in scenes)
-        return pixels(scenes, num_frames=NUM_FRAMES, fps=FPS), told
+
+def clips_to_judge(count: int, data: Path | None) -> tuple[Video, tuple[str, ...]]:
+    """Clips that a base model is judged by, pixels in [-1, 1], and their captions.
+
+    Args:
+        count: How many, at most.
+        data: A folder to take them from; None takes test scenes of the world.
+    """
+    if data is not None:
+        source: ClipSource = FolderSource(folder=data, num_frames=NUM_FRAMES, fps=FPS, size=SIZE)
+        shown = [source.clip(number) for number in range(min(count, len(source)))]
+        clips = torch.stack([to_floats(frames) for frames, _ in shown])
+        return clips, tuple(captions[0] for _, captions in shown)
+    scenes = scenes_to_test(count, "video")
+    told = tuple(caption(each, level="full", seed=each.seed) for each in scenes)
+    return pixels(scenes, num_frames=NUM_FRAMES, fps=FPS), told
 
 
 def told_first_frames(base: VideoUNet) -> VideoUNet:

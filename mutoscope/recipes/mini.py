@@ -5,6 +5,7 @@ any run of the chain alone, with what it builds on. Each run has its own folder 
 was stopped goes on when the same command is given again.
 """
 
+from mutoscope.recipes.discriminative import DiscriminativeTask
 from mutoscope.recipes.first_frame import first_frame as first_frame_of
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
@@ -298,6 +299,24 @@ def first_frame() -> Recipe:
     return first_frame_of(autoencoder(), words(), final())
 
 
+def discriminative() -> Recipe:
+    """LaVie's base model at last: it learns to tell true clips from those that it draws itself."""
+    return Recipe(
+        name="discriminative",
+        task=DiscriminativeTask(),
+        parents=(autoencoder(), words(), first_frame()),
+        steps=400,
+        optimizer=Muon(lr=6e-5),
+        schedule=Schedule(warmup=10, decay=1.0, shape="cosine"),
+        ema=0.98,
+        precision="bf16",
+        parts=2,
+        seed=12,
+        evaluate_every=400,
+        save_every=20,
+    )
+
+
 def autoencoder4() -> Recipe:
     """The f4 autoencoder of frames of 320x512, 8 latent channels."""
     return Recipe(
@@ -368,5 +387,5 @@ def super_resolution() -> Recipe:
 
 def cascade() -> tuple[Recipe, ...]:
     """Every run of the whole cascade, parents first, each once."""
-    links = (*first_frame().chain(), *interpolation().chain(), *super_resolution().chain())
+    links = (*discriminative().chain(), *interpolation().chain(), *super_resolution().chain())
     return tuple({link.name: link for link in links}.values())

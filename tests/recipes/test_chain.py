@@ -17,6 +17,7 @@ from mutoscope.nn.temporal import TemporalAttention, is_temporal
 from mutoscope.recipes import claims, mini, own, samples, worth
 from mutoscope.recipes.again import again, lacking, record_of
 from mutoscope.recipes.curriculum import NewTimeTask
+from mutoscope.recipes.discriminative import DiscriminativeTask
 from mutoscope.recipes.first_frame import FirstFrameTask
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.parents import load_unet
@@ -93,6 +94,7 @@ def small_chain() -> dict[str, Recipe]:
             later=2,
             later_clips=2,
         ),
+        "discriminative": DiscriminativeTask(drawn=2, steps=2, batch_size=2, samples=2),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
@@ -131,7 +133,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples, "STEPS", 2)  # nobody looks at what untrained networks draw
         patch.setattr(worth, "DIRECTED", 1)
-        train(recipes["first_frame"], folder)
+        train(recipes["discriminative"], folder)
         train(recipes["interpolation"], folder)
         train(recipes["super_resolution"], folder)
     return folder
@@ -146,12 +148,12 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
     assert (runs / "final" / "samples" / "step_00000002" / "test.png").is_file()
     assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
-    for last in ("first_frame", "interpolation", "super_resolution"):
+    for last in ("discriminative", "interpolation", "super_resolution"):
         verify_chain(small_chain()[last], folders)
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
-    for recipe in small_chain()["first_frame"].chain():
+    for recipe in small_chain()["discriminative"].chain():
         assert not lacking(recipe, runs)
         found = again(recipe, runs, steps=2)
         assert found.difference < 1e-5
@@ -404,7 +406,7 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         "autoencoder",
         "words",
         "oracle",
-        "first_frame",
+        "discriminative",
         "interpolation",
         "autoencoder4",
         "super_resolution",
