@@ -305,14 +305,14 @@ def discriminative() -> Recipe:
         name="discriminative",
         task=DiscriminativeTask(),
         parents=(autoencoder(), words(), first_frame()),
-        steps=400,
-        optimizer=Muon(lr=6e-5),
+        steps=600,
+        optimizer=Muon(lr=2e-4),
         schedule=Schedule(warmup=10, decay=1.0, shape="cosine"),
-        ema=0.98,
+        ema=0.985,
         precision="bf16",
         parts=2,
         seed=12,
-        evaluate_every=400,
+        evaluate_every=600,
         save_every=20,
     )
 
