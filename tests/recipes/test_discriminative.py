@@ -1,5 +1,6 @@
 """The task of telling true clips from own ones: what is drawn, kept, paired and left."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,13 +84,14 @@ def test_each_true_clip_comes_with_one_drawn_under_its_caption(
 def test_what_is_drawn_once_is_read_from_then_on(
     parents: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = TASK.prepare(parents, None, "cpu", tmp_path).batches(0)
+    task = replace(TASK, drawn=2)
+    first = task.prepare(parents, None, "cpu", tmp_path).batches(0)
 
     def refuse(self: DrawnClips, numbers: range) -> Latents:
         raise AssertionError("it was drawn again")
 
     monkeypatch.setattr(DrawnClips, "_draw", refuse)
-    again = TASK.prepare(parents, None, "cpu", tmp_path).batches(0)
+    again = task.prepare(parents, None, "cpu", tmp_path).batches(0)
     assert torch.equal(first.labels[OWN], again.labels[OWN])
     with pytest.raises(AssertionError, match="drawn again"):
-        TASK.prepare(parents, None, "cpu", tmp_path / "elsewhere").batches(0)
+        task.prepare(parents, None, "cpu", tmp_path / "elsewhere").batches(0)

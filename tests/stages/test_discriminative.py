@@ -91,7 +91,7 @@ def test_first_frames_are_never_told(tiny_system: LaVie, text: TextEncoder) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("own_weight", [1.0, 0.0])
+@pytest.mark.parametrize("own_weight", [1.0, pytest.param(0.0, marks=pytest.mark.long)])
 def test_training_makes_true_clips_likelier_and_own_ones_not(
     tiny_system: LaVie, text: TextEncoder, own_weight: float
 ) -> None:
@@ -107,17 +107,17 @@ def test_training_makes_true_clips_likelier_and_own_ones_not(
 
     def batch(seed: int) -> Batch:
         """True clips stand still; own ones flicker."""
-        return pairs(shape + 0.1 * latents(seed), shape + 0.5 * latents(seed + 1))
+        return pairs(shape + 0.1 * latents(seed), shape + latents(seed + 1))
 
-    for step in range(60):
+    for step in range(40):
         optimizer.zero_grad()
         stage.loss(batch(2 * step + 2), generator).value.backward()
         optimizer.step()
     with torch.inference_mode():
         reports = [
-            stage.loss(batch(10**6 + 2 * n), Generator().manual_seed(n)).report for n in range(16)
+            stage.loss(batch(10**6 + 2 * n), Generator().manual_seed(n)).report for n in range(8)
         ]
-    true, own = (sum(float(r[name]) for r in reports) / 16 for name in ("true", "own"))
+    true, own = (sum(float(r[name]) for r in reports) for name in ("true", "own"))
     assert true < 0
     assert (own > 0) == (own_weight > 0)
     assert all(torch.equal(each, before[n]) for n, each in tiny_system.base.state_dict().items())
