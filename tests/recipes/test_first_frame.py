@@ -5,42 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel
 
-from mutoscope.encoding.text import train_tokenizer
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.first_frame import FirstFrameSamples, FirstFrameTask, first_frame
 from mutoscope.recipes.mini import autoencoder, base, words
 from mutoscope.recipes.parents import load_unet
-from mutoscope.recipes.tasks import AutoencoderTask, DenoiserTask
+from mutoscope.recipes.tasks import DenoiserTask
 from mutoscope.stages.beginning import GOES_ON, can_begin
 from mutoscope.stages.key_frames import KeyFrames
-from mutoscope.systems.lavie import LaVie
-from mutoscope.training.initialise import from_seed
-from mutoscope.world.grammar import VOCABULARY
 
 pytestmark = pytest.mark.slow
 
 SMALL = {"widths": (16, 32, 32), "heads": (1, 1, 1), "images": 3, "clips": 2, "batch_size": 2}
-
-
-@pytest.fixture(scope="module")
-def parents(tiny_system: LaVie, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders as the runs before leave them, of small networks with their first weights."""
-    folder = tmp_path_factory.mktemp("parents")
-    vae = from_seed(0, AutoencoderTask(widths=(16, 16), latent_channels=4).network)
-    vae.save_pretrained(folder / "autoencoder" / "vae")
-    tokenizer = train_tokenizer([" ".join(VOCABULARY)] * 4, vocabulary_size=1000)
-    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 77}
-    config = CLIPTextConfig(**tiny_system.text_encoder.config.to_dict() | sizes)
-    reader = from_seed(2, lambda: CLIPTextModel(config))
-    reader.save_pretrained(folder / "words" / "text_encoder")
-    tokenizer.save_pretrained(folder / "words" / "tokenizer")
-    task = DenoiserTask(**SMALL)
-    network = from_seed(1, lambda: task.network(channels=4, text_width=32, temporal=True))
-    network.save_pretrained(folder / "base" / "base")
-    return {name: folder / name for name in ("autoencoder", "words", "base")}
 
 
 @pytest.mark.long
