@@ -23,8 +23,14 @@ def text(tiny_system: LaVie) -> TextEncoder:
     return TextEncoder(tiny_system.text_encoder, tiny_system.tokenizer)
 
 
-def latents(seed: int, *, shift: float = 0.0) -> Tensor:
-    return torch.randn(2, 4, 3, 8, 12, generator=Generator().manual_seed(seed)) + shift
+@pytest.fixture(scope="module")
+def before(tiny_system: LaVie) -> VideoUNet:
+    """A copy, for the stage freezes what it is given, and others train the system."""
+    return copy.deepcopy(tiny_system.base)
+
+
+def latents(seed: int) -> Tensor:
+    return torch.randn(2, 4, 3, 8, 12, generator=Generator().manual_seed(seed))
 
 
 def pairs(true: Tensor, own: Tensor) -> Batch:
@@ -42,21 +48,21 @@ def moved(network: VideoUNet) -> VideoUNet:
 
 
 def test_while_nothing_is_learned_nothing_is_told_apart(
-    tiny_system: LaVie, text: TextEncoder
+    before: VideoUNet, text: TextEncoder
 ) -> None:
-    network = copy.deepcopy(tiny_system.base)
+    network = copy.deepcopy(before)
     for weight in (1.0, 3.0):
-        stage = Discriminative(network, tiny_system.base, LAW, text, own_weight=weight)
+        stage = Discriminative(network, before, LAW, text, own_weight=weight)
         loss = stage.loss(pairs(latents(0), latents(1)), Generator().manual_seed(2))
         assert float(loss.value.detach()) == pytest.approx((1 + weight) * math.log(2))
         assert {float(each) for each in loss.report.values()} == {0.0}
 
 
 def test_both_clips_of_a_pair_have_one_noise_one_time_and_one_caption(
-    tiny_system: LaVie, text: TextEncoder
+    before: VideoUNet, text: TextEncoder
 ) -> None:
     """So of a pair of equal clips nothing can be told, whatever the weights."""
-    stage = Discriminative(moved(tiny_system.base), tiny_system.base, LAW, text, text_dropout=0.5)
+    stage = Discriminative(moved(before), before, LAW, text, text_dropout=0.5)
     alike = pairs(latents(0), latents(0))
     report = stage.loss(alike, Generator().manual_seed(2)).report
     assert float(report["true"]) != 0
@@ -65,10 +71,8 @@ def test_both_clips_of_a_pair_have_one_noise_one_time_and_one_caption(
     assert float(other["own"]) != pytest.approx(float(report["own"]))
 
 
-def test_the_loss_is_that_of_a_discriminator(tiny_system: LaVie, text: TextEncoder) -> None:
-    stage = Discriminative(
-        moved(tiny_system.base), tiny_system.base, LAW, text, sharpness=20.0, own_weight=0.5
-    )
+def test_the_loss_is_that_of_a_discriminator(before: VideoUNet, text: TextEncoder) -> None:
+    stage = Discriminative(moved(before), before, LAW, text, sharpness=20.0, own_weight=0.5)
     row = pairs(latents(0), latents(1)).split(2)[0]
     loss = stage.loss(row, Generator().manual_seed(2))
     true, own = (20 * float(loss.report[name]) for name in ("true", "own"))
@@ -76,8 +80,8 @@ def test_the_loss_is_that_of_a_discriminator(tiny_system: LaVie, text: TextEncod
     assert float(loss.value.detach()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_first_frames_are_never_told(tiny_system: LaVie, text: TextEncoder) -> None:
-    network = told_first_frames(tiny_system.base)
+def test_first_frames_are_never_told(before: VideoUNet, text: TextEncoder) -> None:
+    network = told_first_frames(before)
     stage = Discriminative(moved(network), network, LAW, text)
     seen: list[Tensor] = []
     hook = stage.network.register_forward_pre_hook(
@@ -93,14 +97,12 @@ def test_first_frames_are_never_told(tiny_system: LaVie, text: TextEncoder) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("own_weight", [1.0, pytest.param(0.0, marks=pytest.mark.long)])
 def test_training_makes_true_clips_likelier_and_own_ones_not(
-    tiny_system: LaVie, text: TextEncoder, own_weight: float
+    before: VideoUNet, text: TextEncoder, own_weight: float
 ) -> None:
     """Without their weight own clips become likelier too, for they are nearly like true ones."""
-    network = copy.deepcopy(tiny_system.base).train().requires_grad_(True)
-    before = {name: each.clone() for name, each in tiny_system.base.state_dict().items()}
-    stage = Discriminative(
-        network, tiny_system.base, LAW, text, sharpness=20.0, own_weight=own_weight
-    )
+    network = copy.deepcopy(before).train().requires_grad_(True)
+    kept = {name: each.clone() for name, each in before.state_dict().items()}
+    stage = Discriminative(network, before, LAW, text, sharpness=20.0, own_weight=own_weight)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     generator = Generator().manual_seed(0)
     shape = latents(0)[:, :, :1].expand(-1, -1, 3, -1, -1)
@@ -120,6 +122,6 @@ def test_training_makes_true_clips_likelier_and_own_ones_not(
     true, own = (sum(float(r[name]) for r in reports) for name in ("true", "own"))
     assert true < 0
     assert (own > 0) == (own_weight > 0)
-    assert all(torch.equal(each, before[n]) for n, each in tiny_system.base.state_dict().items())
+    assert all(torch.equal(each, kept[n]) for n, each in before.state_dict().items())
     assert not any(each.requires_grad for each in stage.before.network.parameters())
     assert set(stage.modules()) == {"network"}
