@@ -57,7 +57,8 @@ class DiscriminativeTask:
         steps: Steps of the sampler, without guidance: as it draws by itself.
         sharpness, own_weight: See `Discriminative`.
         batch_size: Pairs a batch, of a true clip and a drawn one.
-        seed: Of the order of the data, and of what is drawn.
+        seed: Of the order of the data, of what is drawn, and of the scenes: those of seeds from
+            `10**9 * (seed - 83)` on.
         samples: Test captions, and image-only ones, drawn in an evaluation.
     """
 
@@ -124,7 +125,10 @@ class DiscriminativeTask:
         if data is not None:
             return FolderSource(folder=data, num_frames=NUM_FRAMES, fps=FPS, size=SIZE)
         return WorldSource(
-            count=self.drawn, kind="video", num_frames=NUM_FRAMES, first_seed=12 * 10**9
+            count=self.drawn,
+            kind="video",
+            num_frames=NUM_FRAMES,
+            first_seed=10**9 * (self.seed - 83),
         )
 
 

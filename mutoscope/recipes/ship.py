@@ -1,6 +1,6 @@
 """Gathers the finished runs of the chain into the folder of miniatures that the package ships.
 
-Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:discriminative
+Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:refined
 --out RUNS`. Weights are stored in half precision; each file's header says which recipe made it.
 
 The way back, `python -m mutoscope.recipes.ship --unpack RUNS` or `mutoscope train --shipped`, lays
@@ -58,6 +58,7 @@ PLACES: dict[str, dict[str, str]] = {
             "final",
             "first_frame",
             "discriminative",
+            "refined",
             "own_base",
         )
     },
