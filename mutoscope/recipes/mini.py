@@ -301,18 +301,18 @@ def first_frame() -> Recipe:
 
 def discriminative() -> Recipe:
     """The base model learns to tell true clips from those that it draws itself."""
-    return _against_itself("discriminative", first_frame(), seed=12)
+    return _against_itself("discriminative", first_frame(), DiscriminativeTask(), seed=12)
 
 
 def refined() -> Recipe:
     """LaVie's base model at last: the same once more, against what it draws by now."""
-    return _against_itself("refined", discriminative(), seed=13)
+    return _against_itself("refined", discriminative(), DiscriminativeTask(seed=96), seed=13)
 
 
-def _against_itself(name: str, base: Recipe, *, seed: int) -> Recipe:
+def _against_itself(name: str, base: Recipe, task: DiscriminativeTask, *, seed: int) -> Recipe:
     return Recipe(
         name=name,
-        task=DiscriminativeTask(seed=seed + 83),
+        task=task,
         parents=(autoencoder(), words(), base),
         steps=600,
         optimizer=Muon(lr=2e-4),
