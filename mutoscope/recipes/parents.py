@@ -1,5 +1,6 @@
 """What earlier runs of the chain left, loaded for the runs that build on it."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,9 +98,13 @@ def load_text(folder: Path, device: str) -> TextEncoder:
 
 
 def save(component: nn.Module, folder: Path) -> None:
-    """Writes a model of diffusers or transformers."""
+    """Writes a model of diffusers or transformers, and not the folder that it began from."""
     assert isinstance(component, ModelMixin | PreTrainedModel)
     component.save_pretrained(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    if config.pop("_name_or_path", None) is not None:
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 def _frozen(module: nn.Module, device: str) -> nn.Module:

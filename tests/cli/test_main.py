@@ -1,5 +1,8 @@
 """What `mutoscope` says when it is told nothing, or asked who it is."""
 
+import subprocess
+import sys
+
 import pytest
 
 import mutoscope
@@ -30,3 +33,13 @@ def test_the_end_of_a_file_is_not_taken_for_ctrl_c(
     monkeypatch.setattr("mutoscope.video.files.probe", cut_off)
     with pytest.raises(EOFError, match="marshal"):
         run("inspect", "a.mp4")
+
+
+def test_what_lives_to_the_end_is_not_looked_through_once_more() -> None:
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count()));"
+        "from mutoscope.cli.main import main; main(['--version'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    frozen = int(done.stdout.split()[-1])
+    assert frozen > 10_000

@@ -43,6 +43,7 @@ def test_it_begins_as_what_drew_and_leaves_a_base_that_is_told_first_frames(
     run.export(stage.modules(), tmp_path / "model")
     again = VideoUNet.from_pretrained(tmp_path / "model" / "base").state_dict()
     assert all(torch.equal(again[name], tensor) for name, tensor in start.items())
+    assert str(tmp_path) not in (tmp_path / "model" / "base" / "config.json").read_text("utf-8")
 
 
 def test_each_true_clip_comes_with_one_drawn_under_its_caption(
