@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from mutoscope.data.batches import every_fourth
 from mutoscope.data.cache import LatentCache
@@ -22,11 +21,11 @@ from mutoscope.recipes.between_samples import (
 )
 from mutoscope.recipes.parents import (
     FPS,
+    denoiser_export,
     latent_cache,
     load_codec,
     load_text,
     load_unet,
-    save,
     start_of,
     text_of,
 )
@@ -93,13 +92,8 @@ class InterpolationTask:
             evaluate=InterpolationSamples(
                 self.process, text, codec, self.factor, self._examples(source, data)
             ),
-            export=self.export,
+            export=denoiser_export("interpolator", self.process),
         )
-
-    def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
-        """Saves the U-Net as `folder/interpolator` and its noise law as `folder/scheduler`."""
-        save(modules["network"], folder / "interpolator")
-        self.process.scheduler("dpm++").save_pretrained(folder / "scheduler")
 
     def _batches(self, cache: LatentCache) -> Callable[[int], Batch]:
         """Short windows, which are cheap, and in every fourth batch whole clips.

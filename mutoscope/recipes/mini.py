@@ -5,7 +5,6 @@ any run of the chain alone, with what it builds on. Each run has its own folder 
 was stopped goes on when the same command is given again.
 """
 
-from mutoscope.recipes.discriminative import DiscriminativeTask
 from mutoscope.recipes.first_frame import first_frame as first_frame_of
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.readers import OracleTask, TextTask
@@ -299,33 +298,6 @@ def first_frame() -> Recipe:
     return first_frame_of(autoencoder(), words(), final())
 
 
-def discriminative() -> Recipe:
-    """The base model learns to tell true clips from those that it draws itself."""
-    return _against_itself("discriminative", first_frame(), DiscriminativeTask(), seed=12)
-
-
-def refined() -> Recipe:
-    """LaVie's base model at last: the same once more, against what it draws by now."""
-    return _against_itself("refined", discriminative(), DiscriminativeTask(seed=96), seed=13)
-
-
-def _against_itself(name: str, base: Recipe, task: DiscriminativeTask, *, seed: int) -> Recipe:
-    return Recipe(
-        name=name,
-        task=task,
-        parents=(autoencoder(), words(), base),
-        steps=600,
-        optimizer=Muon(lr=2e-4),
-        schedule=Schedule(warmup=10, decay=1.0, shape="cosine"),
-        ema=0.985,
-        precision="bf16",
-        parts=2,
-        seed=seed,
-        evaluate_every=600,
-        save_every=20,
-    )
-
-
 def autoencoder4() -> Recipe:
     """The f4 autoencoder of frames of 320x512, 8 latent channels."""
     return Recipe(
@@ -396,5 +368,5 @@ def super_resolution() -> Recipe:
 
 def cascade() -> tuple[Recipe, ...]:
     """Every run of the whole cascade, parents first, each once."""
-    links = (*refined().chain(), *interpolation().chain(), *super_resolution().chain())
+    links = (*first_frame().chain(), *interpolation().chain(), *super_resolution().chain())
     return tuple({link.name: link for link in links}.values())

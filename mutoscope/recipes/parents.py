@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from diffusers import AutoencoderKL, ModelMixin
@@ -17,7 +17,7 @@ from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.oracle import Oracle, load_oracle
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.nn.widen import narrow
-from mutoscope.recipes.samples import CaptionSamples, WorldSamples
+from mutoscope.recipes.samples import CaptionSamples, Modules, WorldSamples
 from mutoscope.recipes.worth import Worth
 from mutoscope.systems.reading import quietly
 
@@ -105,6 +105,16 @@ def save(component: nn.Module, folder: Path) -> None:
     config = json.loads(path.read_text("utf-8"))
     if config.pop("_name_or_path", None) is not None:
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def denoiser_export(name: str, process: VariancePreserving) -> Callable[[Modules, Path], None]:
+    """What saves the U-Net of a run as `folder/NAME`, and its noise law as `folder/scheduler`."""
+
+    def export(modules: Modules, folder: Path) -> None:
+        save(modules["network"], folder / name)
+        process.scheduler("dpm++").save_pretrained(folder / "scheduler")
+
+    return export
 
 
 def _frozen(module: nn.Module, device: str) -> nn.Module:

@@ -1,6 +1,6 @@
 """Gathers the finished runs of the chain into the folder of miniatures that the package ships.
 
-Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:refined
+Command: `python -m mutoscope.recipes.ship RUNS TARGET`, after `mutoscope train mini:first_frame
 --out RUNS`. Weights are stored in half precision; each file's header says which recipe made it.
 
 The way back, `python -m mutoscope.recipes.ship --unpack RUNS` or `mutoscope train --shipped`, lays
@@ -57,8 +57,6 @@ PLACES: dict[str, dict[str, str]] = {
             "video",
             "final",
             "first_frame",
-            "discriminative",
-            "refined",
             "own_base",
         )
     },

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import nn
 
 from mutoscope.data.batches import every_fourth
 from mutoscope.data.cut import Cut
@@ -24,10 +23,10 @@ from mutoscope.metrics.between import psnr
 from mutoscope.nn.temporal import is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import (
+    denoiser_export,
     latent_cache,
     load_codec,
     load_text,
-    save,
     start_of,
     text_of,
 )
@@ -131,13 +130,8 @@ class SuperResolutionTask:
             objective=stage,
             batches=self._batches(source, self._stills(data), pairs, work),
             evaluate=EnlargedSamples(self.process, text, pairs, self._examples(source, data)),
-            export=self.export,
+            export=denoiser_export("upscaler", self.process),
         )
-
-    def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
-        """Saves the U-Net as `folder/upscaler` and its noise law as `folder/scheduler`."""
-        save(modules["network"], folder / "upscaler")
-        self.process.scheduler("dpm++").save_pretrained(folder / "scheduler")
 
     def _batches(
         self, source: ClipSource, stills: ClipSource, pairs: Pairs, work: Path

@@ -27,11 +27,11 @@ from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import (
     FPS,
+    denoiser_export,
     latent_cache,
     load_codec,
     load_text,
     load_unet,
-    save,
     start_of,
     text_of,
     world_samples,
@@ -244,17 +244,12 @@ class DenoiserTask:
             objective=stage,
             batches=self._batches(data, codec, work),
             evaluate=samples,
-            export=self.export,
+            export=denoiser_export("base", self.process),
         )
 
     def begin(self, start: VideoUNet, network: VideoUNet) -> None:
         """Gives the network its first weights from those of the run before."""
         begin_from(start, network)
-
-    def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
-        """Saves the U-Net as `folder/base` and its noise law as `folder/scheduler`."""
-        save(modules["network"], folder / "base")
-        self.process.scheduler("dpm++").save_pretrained(folder / "scheduler")
 
     def _batches(self, data: Path | None, codec: LatentCodec, work: Path) -> Callable[[int], Batch]:
         if not self.clips:

@@ -17,7 +17,6 @@ from mutoscope.nn.temporal import TemporalAttention, is_temporal
 from mutoscope.recipes import claims, mini, own, samples, worth
 from mutoscope.recipes.again import again, lacking, record_of
 from mutoscope.recipes.curriculum import NewTimeTask
-from mutoscope.recipes.discriminative import DiscriminativeTask
 from mutoscope.recipes.first_frame import FirstFrameTask
 from mutoscope.recipes.interpolation import InterpolationTask
 from mutoscope.recipes.parents import load_unet
@@ -65,7 +64,6 @@ def small_chain() -> dict[str, Recipe]:
     image = DenoiserTask(widths=(16, 32, 32), heads=(1, 1, 1), images=6, batch_size=2, samples=2)
     video = replace(image, clips=3)
     told = replace(video, frame_numbers=True)
-    against_itself = DiscriminativeTask(drawn=2, steps=2, batch_size=2, samples=2)
     small_tasks = {
         "autoencoder": AutoencoderTask(batch_size=2, samples=2),
         "oracle": OracleTask(widths=(8, 16, 32), batch_size=2, samples=2),
@@ -95,8 +93,6 @@ def small_chain() -> dict[str, Recipe]:
             later=2,
             later_clips=2,
         ),
-        "discriminative": against_itself,
-        "refined": replace(against_itself, seed=96),
         "interpolation": InterpolationTask(clips=3, batch_size=2, samples=1),
         "autoencoder4": AutoencoderTask(
             patch=4,
@@ -135,7 +131,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples, "STEPS", 2)  # nobody looks at what untrained networks draw
         patch.setattr(worth, "DIRECTED", 1)
-        train(recipes["refined"], folder)
+        train(recipes["first_frame"], folder)
         train(recipes["interpolation"], folder)
         train(recipes["super_resolution"], folder)
     return folder
@@ -150,12 +146,12 @@ def test_every_run_leaves_samples_figures_and_provenance(runs: Path) -> None:
     assert (runs / "final" / "samples" / "step_00000002" / "test.png").is_file()
     assert (runs / "interpolation" / "samples" / "step_00000002" / "between.png").is_file()
     folders = {name: runs / name / "model" for name in small_chain()}
-    for last in ("refined", "interpolation", "super_resolution"):
+    for last in ("first_frame", "interpolation", "super_resolution"):
         verify_chain(small_chain()[last], folders)
 
 
 def test_every_recipe_begins_again_as_it_began(runs: Path) -> None:
-    for recipe in small_chain()["refined"].chain():
+    for recipe in small_chain()["first_frame"].chain():
         assert not lacking(recipe, runs)
         found = again(recipe, runs, steps=2)
         assert found.difference < 1e-5
@@ -408,7 +404,7 @@ def test_shipped_weights_are_half_precision_name_their_recipe_and_run(
         "autoencoder",
         "words",
         "oracle",
-        "refined",
+        "first_frame",
         "interpolation",
         "autoencoder4",
         "super_resolution",
@@ -439,10 +435,10 @@ def test_shipped_models_unpack_as_finished_runs(
     unpack(tmp_path / "mini", tmp_path / "runs")  # changes nothing
     assert {name: file_hashes(folder) for name, folder in parents.items()} == before
     ship(tmp_path / "runs", tmp_path / "own")
-    with safe_open(
-        tmp_path / "own" / "lavie" / "interpolator" / "diffusion_pytorch_model.safetensors", "pt"
-    ) as file:
+    shipped_one = tmp_path / "own" / "lavie" / "interpolator"
+    with safe_open(shipped_one / "diffusion_pytorch_model.safetensors", "pt") as file:
         assert file.metadata()["recipe"] == "own_interpolation"
+    assert str(tmp_path) not in (shipped_one / "config.json").read_text("utf-8")
     shutil.rmtree(tmp_path / "runs" / "own_interpolation")
     shipped = file_hashes(tmp_path / "mini")
     ship(tmp_path / "runs", tmp_path / "mini")
