@@ -19,6 +19,7 @@ from mutoscope.evaluation.new_word import (
     is_shown,
     main,
     markdown,
+    motion_of_true_clips,
     reader_for,
     renamed,
     stills,
@@ -35,9 +36,10 @@ from mutoscope.systems import load
 from mutoscope.systems.lavie import LaVie
 from mutoscope.video.pictures import read_picture
 from mutoscope.world.concept import unseen_scene
-from mutoscope.world.factors import UNSEEN_SHAPE
+from mutoscope.world.factors import UNSEEN_SHAPE, UNSEEN_TEXTURE
 from mutoscope.world.grammar import TEXTURE_WORDS
 from mutoscope.world.render import render
+from mutoscope.world.scene import Scene
 
 
 def rows(*, shown: int, motion: int, colour: int) -> list[Row]:
@@ -118,6 +120,24 @@ def test_a_video_shows_the_new_thing_if_most_of_its_frames_do() -> None:
     assert not is_shown(Told((8, 16, 32)), probe, frames, fps=8.0)
 
 
+@pytest.mark.slow
+def test_the_motion_of_a_true_hourglass_is_read_and_that_of_a_clip_of_noise_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    system, oracle = load(), load_oracle()
+    assert isinstance(system, LaVie)
+    assert oracle is not None
+    asked = asked_for(6)
+    assert motion_of_true_clips(oracle, system, asked) >= 5 / 6
+
+    def nothing(scene: Scene, **settings: object) -> np.ndarray:
+        assert (scene.things[0].shape, scene.things[0].texture) == (UNSEEN_SHAPE, UNSEEN_TEXTURE)
+        return np.random.default_rng(0).integers(0, 256, (16, 80, 128, 3), np.uint8)
+
+    monkeypatch.setattr(new_word, "render", nothing)
+    assert motion_of_true_clips(oracle, system, asked) < 5 / 6
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_the_reader_tells_it_from_other_shapes_whatever_their_texture(
@@ -126,8 +146,8 @@ def test_the_reader_tells_it_from_other_shapes_whatever_their_texture(
     system, oracle = load(), load_oracle()
     assert isinstance(system, LaVie)
     assert oracle is not None
-    monkeypatch.setattr(new_word, "FITTED", 80)
-    monkeypatch.setattr(new_word, "CHECKED", 40)
+    monkeypatch.setattr(new_word, "FITTED", 240)
+    monkeypatch.setattr(new_word, "CHECKED", 60)
     kept: dict[int, tuple[torch.Tensor, ...]] = {}
 
     def once(
