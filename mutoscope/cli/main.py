@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: What follows `mutoscope`; the process's own by default.
     """
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    # Nor does Python look through them once more when it ends, which takes two seconds.
+    # When Python ends it would search all that the libraries made once more, for two seconds.
     atexit.register(gc.freeze)
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_run(given or ["--help"]))

@@ -40,7 +40,7 @@ from mutoscope.errors import MutoscopeError, RequestError
 from mutoscope.evaluation.command import on_videos
 from mutoscope.evaluation.kept import Row
 from mutoscope.evaluation.protocol import Prompt, fingerprint, prompts
-from mutoscope.evaluation.run import circumstances
+from mutoscope.evaluation.run import circumstances, of_render
 from mutoscope.metrics.accuracy import SCORED, score
 from mutoscope.metrics.interval import Interval, interval
 from mutoscope.metrics.oracle import Oracle, frames_to_read, needed_oracle
@@ -158,16 +158,12 @@ def reader_for(oracle: Oracle, system: LaVie) -> tuple[Probe, dict[str, float]]:
 def motion_of_true_clips(oracle: Oracle, system: LaVie, asked: Sequence[Prompt]) -> float:
     """How often motion is read right where the new thing, which the oracle has never seen, truly
     moves so: in renders of the prompts' scenes, through the autoencoder."""
-    codec, frames, fps = LatentCodec(system.vae), system.config.num_frames, system.config.fps
     right = []
     for scene in (prompt.scene for prompt in asked):
         thing = replace(scene.things[0], shape=UNSEEN_SHAPE, texture=UNSEEN_TEXTURE)
         shown = replace(scene, things=(thing,))
-        clip = to_floats(render(shown, num_frames=frames, fps=fps))[None]
-        with torch.inference_mode():
-            coded = codec.decode(codec.encode(clip)).clamp(-1, 1)
-        (reading,) = oracle.read(coded.clone(), fps=fps)
-        right.append(score(shown, reading, ["motion"])["motion"])
+        seen = of_render(system, oracle, shown, coded=True)
+        right.append(score(shown, seen.reading, ["motion"])["motion"])
     return sum(right) / len(right)
 
 

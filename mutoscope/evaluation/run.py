@@ -120,7 +120,7 @@ def evaluate(
         return [Seen(*each) for each in zip(found, _steady(oracle, video), strict=True)]
 
     def truth(numbers: range, *, coded: bool) -> list[Seen]:
-        return [_of_render(system, oracle, asked[i].scene, coded=coded) for i in numbers]
+        return [of_render(system, oracle, asked[i].scene, coded=coded) for i in numbers]
 
     def measure(kind: str, count: int, look: Look) -> list[Seen]:
         return kept.measure(kind, count, look, batch_size=batch_size, on_clip=on_clip)
@@ -281,8 +281,15 @@ def _steady(oracle: Oracle, video: Video) -> list[tuple[bool, ...]]:
     ]
 
 
-def _of_render(system: LaVie, oracle: Oracle, scene: Scene, *, coded: bool) -> Seen:
-    """What is read in a scene's own render, as it is or after the autoencoder."""
+def of_render(system: LaVie, oracle: Oracle, scene: Scene, *, coded: bool) -> Seen:
+    """What is read in a scene's own render, as it is or after the autoencoder.
+
+    Args:
+        system: Whose autoencoder, frames and frame rate are used.
+        oracle: The reader.
+        scene: What is rendered.
+        coded: Whether the render passes through the autoencoder first.
+    """
     fps, frames = float(system.config.fps), int(system.config.num_frames)
     video = to_floats(render(scene, num_frames=frames, fps=fps))[None]
     if coded:

@@ -51,8 +51,7 @@ def load(
             kind.
     """
     folder = folder_of(name_or_path)
-    # No random weights first, to be replaced: built empty, the shipped system loads three times as
-    # fast as by its libraries' own loaders.
+    # Networks are built empty: random weights that are replaced at once would cost a third more.
     system = outline(folder)
     modules = {n: m for n, m in system.components.items() if isinstance(m, nn.Module)}
     shelf = Shelf({name: _part(folder, name) for name in modules}, device, dtype)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mutoscope.encoding.codec import LatentCodec
-from mutoscope.evaluation import new_word
+from mutoscope.evaluation import new_word, run
 from mutoscope.evaluation.kept import Row
 from mutoscope.evaluation.new_word import (
     KNOWN,
@@ -134,7 +134,7 @@ def test_the_motion_of_a_true_hourglass_is_read_and_that_of_a_clip_of_noise_is_n
         assert (scene.things[0].shape, scene.things[0].texture) == (UNSEEN_SHAPE, UNSEEN_TEXTURE)
         return np.random.default_rng(0).integers(0, 256, (16, 80, 128, 3), np.uint8)
 
-    monkeypatch.setattr(new_word, "render", nothing)
+    monkeypatch.setattr(run, "render", nothing)
     assert motion_of_true_clips(oracle, system, asked) < 5 / 6
 
 
