@@ -155,9 +155,13 @@ def _enhance(
         )
     if not isinstance(system, LaVie):
         raise RequestError(f"{model} is a {type(system).__name__}, which cannot do that.")
+    faster = system.config.factor if stage == "interpolate" else 1
+    times = system.enlargement([stage])
+    playing = faster * rate if fps is None else fps
+    check_target(path, playing, Size(times * height, times * width))
     with StepProgress(file.name, [stage]) as progress:
         output = enhance(system, frames, rate, progress, cuts)
-        made, times = system.spanned(count, [stage]), system.enlargement([stage])
+        made = system.spanned(count, [stage])
         drawn = Passing((frame for piece in output.frames for frame in piece[0]), made)
 
         def record() -> dict[str, object]:
@@ -168,7 +172,6 @@ def _enhance(
                 **surroundings(),
             }
 
-        playing = output.fps if fps is None else fps
         write_video(path, drawn, playing, record)
     print(
         f"{path}  ({count} frames {height}x{width} became {made} frames "

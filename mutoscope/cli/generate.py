@@ -113,6 +113,9 @@ def generate(
     native_size = Size(times * system.native_size.height, times * system.native_size.width)
     frame_size = asked_size or native_size
     rate = system.native_fps(wanted_stages) if fps is None else fps
+    for path in paths:
+        check_target(path, rate)
+    system.check_texts(texts, negative, wanted_stages)
     if still:
         num_frames = 1
     if seconds is not None:

@@ -21,7 +21,7 @@ from mutoscope.metrics.health import check_finite
 from mutoscope.systems import System, load
 from mutoscope.systems.cuts import Cuts
 from mutoscope.systems.lavie import LaVie
-from mutoscope.systems.load import outline
+from mutoscope.systems.load import check_device, outline
 from mutoscope.systems.plan import DECODE, Plan, Task, plan, read_memory, task_of
 from mutoscope.systems.reading import quietly
 from mutoscope.systems.system import OnStage
@@ -138,13 +138,7 @@ def pick_device(device: str) -> str:
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise RequestError(
-            f"device {device!r} cannot be used here. Use cpu"
-            + (", or cuda." if torch.cuda.is_available() else "; this machine has no CUDA.")
-        ) from error
+    check_device(device)
     return device
 
 

@@ -58,7 +58,7 @@ def plan(
     task = task_of(
         system, wanted, frames, asked, config.steps, config.guidance_scale, long=going_on
     )
-    made = make_plan(system, task, memory=limit, dtypes=allowed)
+    made = make_plan(system, task, memory=limit, dtypes=allowed, device=device)
     between = f", by way of {task.size}" if task.size != asked else ""
     count = "1 frame" if frames == 1 else f"{frames} frames"
     print(f"{model}: {count} of {asked}{between}, {','.join(wanted)}")

@@ -1,10 +1,12 @@
 """`mutoscope train`: runs recipes, or goes on with what was stopped."""
 
+import inspect
 import pkgutil
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeGuard
 
 from typer import Argument, Option
 
@@ -18,8 +20,8 @@ def train(
     recipes: Annotated[list[str], Argument(help="MODULE:FUNCTION, e.g. mini:autoencoder.")],
     out: Annotated[Path, Option(help="Folder of the run; one that holds a run is resumed.")],
     data: Annotated[Path | None, Option(help="Your videos, NAME.mp4 beside NAME.txt.")] = None,
-    device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
-    minutes: Annotated[float | None, Option(help="Stop each recipe by the clock.")] = None,
+    device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",
+    minutes: Annotated[float | None, Option(help="For each recipe, but not its parents.")] = None,
     shipped: Annotated[
         bool, Option("--shipped", help="Take parents that are shipped, and train the rest.")
     ] = False,
@@ -30,9 +32,14 @@ def train(
     if dry_run:
         print(*found, sep="\n")
         return
+    from mutoscope.cli.making import pick_device
+    from mutoscope.data.sources import captioned_videos
     from mutoscope.recipes.ship import SHIPPED, unpack
     from mutoscope.training.trainer import train as run
 
+    device = pick_device(device)
+    if data is not None:
+        captioned_videos(data)  # parents may train for hours before the first is looked at
     if shipped:
         unpack(SHIPPED, out)
     for recipe in found:
@@ -54,7 +61,7 @@ def find_recipe(name: str) -> "Recipe":
     for candidate in (f"mutoscope.recipes.{module_name}", module_name):
         if module_name and _exists(candidate):
             function = getattr(import_module(candidate), function_name or " ", None)
-            found = function() if callable(function) else None
+            found = function() if _takes_nothing(function) else None
             if isinstance(found, Recipe):
                 return found
     raise RequestError(
@@ -65,8 +72,6 @@ def find_recipe(name: str) -> "Recipe":
 
 def known_recipes() -> list[str]:
     """Names of all functions of `mutoscope.recipes` that return a recipe and need no argument."""
-    import inspect
-
     from mutoscope import recipes
     from mutoscope.training.recipe import Recipe
 
@@ -79,10 +84,18 @@ def known_recipes() -> list[str]:
                 and function.__module__ == loaded.__name__
                 and not name.startswith("_")
                 and function.__annotations__.get("return") in (Recipe, "Recipe")
-                and not inspect.signature(function).parameters
+                and _takes_nothing(function)
             ):
                 names.append(f"{module.name}:{name}")
     return names
+
+
+def _takes_nothing(function: object) -> TypeGuard[Callable[[], object]]:
+    """Whether it is a function that can be called without arguments."""
+    if not inspect.isfunction(function):
+        return False
+    parameters = inspect.signature(function).parameters.values()
+    return all(each.default is not each.empty for each in parameters)
 
 
 def _exists(module: str) -> bool:

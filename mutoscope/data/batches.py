@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mutoscope.data.cache import ChosenClips, LatentCache
-from mutoscope.data.sources import Frames
+from mutoscope.data.sources import ClipSource, Frames
 from mutoscope.errors import RequestError
 from mutoscope.types import Batch
 from mutoscope.video.frames import to_floats
@@ -372,6 +372,38 @@ class CropBatches:
             corners.append((int(draw.integers(lowest + 1)), int(draw.integers(farthest + 1))))
         still = render(scene, num_frames=1, height=self.frame, width=across)
         return [still[:, y : y + self.height, x : x + self.width] for y, x in corners]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FootageCrops:
+    """Pieces of single frames of a source, from anywhere in them.
+
+    Attributes:
+        source: Of stills.
+        batch_size: Pieces a batch; a multiple of `each`.
+        height, width: Of a piece, in pixels; at most those of the frames.
+        each: Pieces of each frame.
+        seed: Of the order and of the places.
+    """
+
+    source: ClipSource
+    batch_size: int
+    height: int
+    width: int
+    each: int = 1
+    seed: int = 0
+
+    def __call__(self, number: int) -> Batch:
+        members = shuffled(len(self.source), self.batch_size // self.each, number, self.seed)
+        draw = np.random.default_rng([self.seed, number, 5])
+        pieces = []
+        for frames in (self.source.clip(member)[0] for member in members):
+            for _ in range(self.each):
+                top = draw.integers(frames.shape[1] - self.height + 1)
+                left = draw.integers(frames.shape[2] - self.width + 1)
+                piece = frames[:, top : top + self.height, left : left + self.width]
+                pieces.append(to_floats(piece))
+        return Batch(video=torch.stack(pieces))
 
 
 def with_image_only_concepts(scene: Scene, draw: np.random.Generator, *, share: float) -> Scene:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -121,25 +122,15 @@ class FolderSource:
     size: Size
 
     def __post_init__(self) -> None:
-        if not self.videos():
-            raise DataError(
-                f"{self.folder} holds no captioned video: training data is NAME.mp4 (or .webm, "
-                ".mov, .mkv) beside NAME.txt with its caption. Put at least one such pair there."
-            )
-
-    def videos(self) -> list[Path]:
-        """Videos that have a caption beside them, sorted by name."""
-        suffixes = {".mp4", ".webm", ".mov", ".mkv"}
-        found = sorted(path for path in self.folder.glob("*") if path.suffix.lower() in suffixes)
-        return [path for path in found if path.with_suffix(".txt").is_file()]
+        captioned_videos(self.folder)
 
     def __len__(self) -> int:
-        return len(self._starts())
+        return len(self._starts)
 
     def key(self) -> str:
         """Hash of the settings and of each file's name, size and time."""
         digest = hashlib.sha256(f"{self.num_frames} {self.fps} {self.size}".encode())
-        for path in self.videos():
+        for path in captioned_videos(self.folder):
             for file in (path, path.with_suffix(".txt")):
                 stat = file.stat()
                 digest.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
@@ -149,26 +140,27 @@ class FolderSource:
         # PyAV is needed for files only; a machine that trains on the world does not have it.
         from mutoscope.video.files import read_clip
 
-        path, start = self._starts()[index]
-        text = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
-        if not text:
+        path, start = self._starts[index]
+        captions = _lines(path.with_suffix(".txt"))
+        if not captions:
             raise DataError(
                 f"{path.with_suffix('.txt')} is empty: write the video's caption in it."
             )
         frames = read_clip(
             path, start=start, num_frames=self.num_frames, fps=self.fps, size=self.size
         )
-        return frames, tuple(line for line in text.splitlines() if line.strip())
+        return frames, captions
 
     def things(self, index: int, grid: tuple[int, int]) -> None:
         return None
 
+    @cached_property  # some containers have to be read whole before they tell their length
     def _starts(self) -> list[tuple[Path, float]]:
         from mutoscope.video.files import probe
 
         length = self.num_frames / self.fps
         starts = []
-        for path in self.videos():
+        for path in captioned_videos(self.folder):
             info = probe(path)
             count = int(info.num_frames / info.fps / length + 1e-6)
             starts += [(path, number * length) for number in range(count)]
@@ -244,13 +236,7 @@ class PictureSource:
         file = picture.with_suffix(".txt")
         if not file.is_file():
             return self.texts
-        try:
-            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{file} cannot be read as text ({error}). Save it as UTF-8, or remove it."
-            ) from error
-        captions = tuple(line for line in lines if line)
+        captions = _lines(file)
         named = [self.word.lower() in re.findall(r"[^\W_]+", line.lower()) for line in captions]
         if not captions or (self.word and not all(named)):
             raise DataError(
@@ -262,6 +248,34 @@ class PictureSource:
 
     def things(self, index: int, grid: tuple[int, int]) -> None:
         return None
+
+
+def captioned_videos(folder: Path) -> list[Path]:
+    """Videos of a folder that have a caption beside them, sorted by name.
+
+    Raises:
+        DataError: There are none.
+    """
+    suffixes = {".mp4", ".webm", ".mov", ".mkv"}
+    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in suffixes)
+    found = [path for path in found if path.with_suffix(".txt").is_file()]
+    if not found:
+        raise DataError(
+            f"{folder} holds no captioned video: training data is NAME.mp4 (or .webm, .mov, .mkv) "
+            "beside NAME.txt with its caption. Put at least one such pair there."
+        )
+    return found
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    """Captions, one a line."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{file} cannot be read as text ({error}). Save it as UTF-8, or remove it."
+        ) from error
+    return tuple(line for line in lines if line)
 
 
 def _part(frames: Frames, draw: np.random.Generator) -> Frames:

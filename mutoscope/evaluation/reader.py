@@ -3,7 +3,7 @@
 Command: `python -m mutoscope.evaluation.reader OUT [COUNT]`, on the first COUNT test clips (1,000).
 """
 
-import sys
+import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from mutoscope.encoding.codec import LatentCodec
+from mutoscope.errors import MutoscopeError
 from mutoscope.metrics.accuracy import accuracy, confusion, score
 from mutoscope.metrics.oracle import Oracle, Reading, needed_oracle
 from mutoscope.systems.load import load
+from mutoscope.video.atomic import check_place, whole
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.world.labels import SCENE_FACTORS, THING_FACTORS
 from mutoscope.world.render import render
@@ -111,17 +113,23 @@ def _matrix(counts: np.ndarray, values: Sequence[str]) -> list[str]:
     ]
 
 
-def main(out: Path, count: int) -> None:
-    """Writes `out/oracle.md` on the shipped oracle and autoencoder.
-
-    Raises:
-        ModelError: This copy of the package ships no oracle.
-    """
-    oracle = needed_oracle()
-    scenes = [draw_scene(seed, split="test") for seed in range(count)]
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "oracle.md").write_text(report(oracle, scenes, LatentCodec(load().vae)))
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes `OUT/oracle.md` on the shipped oracle and autoencoder; an error is one line."""
+    parser = argparse.ArgumentParser(prog="python -m mutoscope.evaluation.reader")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("count", type=int, nargs="?", default=1000, help="test clips")
+    given = parser.parse_args(arguments)
+    if given.count < 1:
+        parser.error("COUNT is 1 or more")
+    try:
+        check_place(given.out / "oracle.md")
+        oracle = needed_oracle()
+        scenes = [draw_scene(seed, split="test") for seed in range(given.count)]
+        with whole(given.out / "oracle.md") as draft:
+            draft.write_text(report(oracle, scenes, LatentCodec(load().vae)), "utf-8")
+    except MutoscopeError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1000)
+    main()

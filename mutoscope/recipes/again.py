@@ -6,8 +6,9 @@ run that is not there the shipped record will do, if what it started from is the
 record is in bf16 compute in bf16 here too, which takes long where the machine has no units for it.
 """
 
-import sys
+import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mutoscope.recipes.ship import SHIPPED
 from mutoscope.training.precision import precision_as_recorded
 from mutoscope.training.provenance import Provenance, read_provenance, read_record
 from mutoscope.training.recipe import Recipe
-from mutoscope.training.trainer import reproduce
+from mutoscope.training.trainer import NUM_FIRST_LOSSES, reproduce
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,26 @@ def lacking(recipe: Recipe, runs: Path) -> list[str]:
     return [each.name for each in recipe.parents if not (runs / each.name / "model").is_dir()]
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Tries every recipe of the cascade again, and prints a line for each."""
+    parser = argparse.ArgumentParser(prog="python -m mutoscope.recipes.again")
+    parser.add_argument("runs", type=Path, help="folder of the finished chain")
+    parser.add_argument("steps", type=int, nargs="?", default=50, help="2 to 50")
+    given = parser.parse_args(arguments)
+    if not 2 <= given.steps <= NUM_FIRST_LOSSES:
+        parser.error(f"STEPS is 2 to {NUM_FIRST_LOSSES}, of which losses are on record")
+    folder = given.runs
     for link in mini.cascade():
         if missing := lacking(link, folder):
             print(f"{link.name}: not tried, {folder} lacks {', '.join(missing)}", flush=True)
             continue
-        found = again(link, folder, steps=int(sys.argv[2]) if len(sys.argv) > 2 else 50)
+        found = again(link, folder, steps=given.steps)
         print(
             f"{link.name}: losses within {found.difference:.2e} of the record; {found.seconds:.2f} "
             f"s a step, {found.minutes:.0f} minutes for all {found.steps}",
             flush=True,
         )
+
+
+if __name__ == "__main__":
+    main()

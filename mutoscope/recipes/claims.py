@@ -35,6 +35,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from mutoscope.errors import MutoscopeError
 from mutoscope.metrics.accuracy import accuracy
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
@@ -174,7 +175,12 @@ def _summary(parts: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, object
 
 
 if __name__ == "__main__":
-    found = run_forgetting(Path(sys.argv[1]))
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m mutoscope.recipes.claims RUNS")
+    try:
+        found = run_forgetting(Path(sys.argv[1]))
+    except MutoscopeError as problem:
+        sys.exit(str(problem))
     for arm, row in found.items():
         print(arm, {name: str(value) for name, value in row.items()})
     print(verdict(found))

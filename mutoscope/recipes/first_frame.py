@@ -22,8 +22,16 @@ from mutoscope.encoding.text import TextEncoder
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.nn.widen import widen
 from mutoscope.recipes.parents import FPS, latent_cache, load_codec, start_of
-from mutoscope.recipes.samples import GUIDANCE, SIZE, STEPS, Modules, pixels, scenes_to_test
-from mutoscope.recipes.tasks import NUM_FRAMES, DenoiserTask, Evaluate
+from mutoscope.recipes.samples import (
+    GUIDANCE,
+    SIZE,
+    STEPS,
+    Evaluate,
+    Modules,
+    pixels,
+    scenes_to_test,
+)
+from mutoscope.recipes.tasks import NUM_FRAMES, DenoiserTask
 from mutoscope.stages.beginning import GOES_ON, beginning_with, can_begin, channels_beside
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems.reading import quietly

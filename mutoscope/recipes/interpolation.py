@@ -93,6 +93,7 @@ class InterpolationTask:
                 self.process, text, codec, self.factor, self._examples(source, data)
             ),
             export=denoiser_export("interpolator", self.process),
+            of_data=True,
         )
 
     def _batches(self, cache: LatentCache) -> Callable[[int], Batch]:

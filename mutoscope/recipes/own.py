@@ -56,6 +56,7 @@ def _own(name: str, task: Task, *parents: Recipe, lr: float = 5e-4) -> Recipe:
         optimizer=Muon(lr=lr),
         schedule=Schedule(warmup=10, decay=0.5, shape="cosine"),
         ema=0.98,
+        needs_data=True,
         precision="bf16",
         evaluate_every=500,
         save_every=100,

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import CLIPTextModel, PreTrainedModel, PreTrainedTokenizerFast
 
 from mutoscope.data.cache import Encoder, LatentCache
-from mutoscope.data.sources import ClipSource
+from mutoscope.data.sources import ClipSource, FolderSource
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
@@ -20,6 +20,7 @@ from mutoscope.nn.widen import narrow
 from mutoscope.recipes.samples import CaptionSamples, Modules, WorldSamples
 from mutoscope.recipes.worth import Worth
 from mutoscope.systems.reading import quietly
+from mutoscope.types import Size
 
 FPS = 8.0
 TEXTS = ("words", "text")
@@ -50,6 +51,11 @@ def latent_cache(source: ClipSource, encoder: Encoder, work: Path) -> LatentCach
     # Starting processes takes longer than making a few clips.
     processes = (os.cpu_count() or 1) if len(source) > 500 else 1
     return LatentCache(work / "cache", source, encoder, processes=processes)
+
+
+def footage_stills(data: Path, size: Size) -> FolderSource:
+    """A frame of each second of the user's videos."""
+    return FolderSource(folder=data, num_frames=1, fps=1.0, size=size)
 
 
 def text_of(parents: Mapping[str, Path]) -> Path:

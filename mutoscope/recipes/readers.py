@@ -1,6 +1,6 @@
 """What the runs of the readers train: the oracle, which reads videos, and the text encoder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,12 +10,14 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from mutoscope.data.batches import AlikeBatches, RenderedBatches, every_fourth
-from mutoscope.data.sources import WorldSource
+from mutoscope.data.sources import ClipSource, FolderSource, WorldSource
 from mutoscope.encoding.text import Contrast, LockedContrast, TextEncoder, train_tokenizer
+from mutoscope.errors import DataError
 from mutoscope.metrics.oracle import Oracle, OracleReading
-from mutoscope.recipes.parents import latent_cache, load_reader, load_text, save
-from mutoscope.recipes.samples import OracleSamples, TextSamples
+from mutoscope.recipes.parents import footage_stills, latent_cache, load_reader, load_text, save
+from mutoscope.recipes.samples import SIZE, Evaluate, FoundSamples, OracleSamples, TextSamples
 from mutoscope.training.recipe import Run
+from mutoscope.types import Batch
 from mutoscope.world.factors import LEVELS
 from mutoscope.world.grammar import caption
 from mutoscope.world.labels import labels
@@ -65,7 +67,9 @@ class OracleTask:
 class TextTask:
     """Trains a tokenizer on the grammar, and a CLIP text encoder on what the oracle sees in clips.
 
-    With a parent "text", an earlier run of it, both are taken from there, and training goes on.
+    With a parent "text", an earlier run of it, both are taken from there, and training goes on. Of
+    the user's videos, both learn the captions, and what the oracle, which only ever saw the world,
+    sees in the clips.
 
     Attributes:
         width, layers, heads: Of the text encoder.
@@ -92,8 +96,11 @@ class TextTask:
     samples: int = field(default=256, compare=False)
     probes: int = field(default=12_000, compare=False)
 
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer, of captions of clips and of stills."""
+    def tokenizer(self, own: ClipSource | None) -> PreTrainedTokenizerFast:
+        """The tokenizer, of the captions of one's own clips or of clips and stills of the world."""
+        if own is not None:
+            captions = (text for number in range(len(own)) for text in own.clip(number)[1])
+            return train_tokenizer(captions, vocabulary_size=self.vocabulary_size)
         half = range(self.captions // 2)
         scenes = (draw_scene(seed, split="train", kind="video") for seed in half)
         stills = (draw_scene(seed, split="train", kind="image") for seed in half)
@@ -108,12 +115,15 @@ class TextTask:
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
         oracle = load_reader(parents["oracle"], device)
+        own = None
+        if data is not None:
+            own = FolderSource(folder=data, num_frames=8, fps=4.0, size=SIZE)
         if "text" in parents:
             start = load_text(parents["text"], device)
             tokenizer, model = start.tokenizer, start.model.train().requires_grad_(True)
             model.set_attn_implementation(ATTENTION)
         else:
-            tokenizer = self.tokenizer()
+            tokenizer = self.tokenizer(own)
             model = self._network(tokenizer).to(device)
         text = TextEncoder(model, tokenizer)
         # After the encoder: first weights are drawn in the order in which modules are made, and
@@ -121,6 +131,48 @@ class TextTask:
         head = Contrast(self.width, oracle.features, 128)
         if "text" in parents:
             head.load_state_dict(load_file(parents["text"] / "contrast.safetensors"))
+        evaluate: Evaluate = TextSamples(tokenizer, oracle, self.samples, self.probes)
+        if own is None:
+            batches = self._of_world(oracle, work)
+        else:
+            assert data is not None
+            stills = self._of(footage_stills(data, SIZE), oracle, work)
+            clips = self._of(own, oracle, work)
+            batches = every_fourth(stills, clips)
+            few = range(min(self.samples, len(own)))
+            features = clips.cache.latents(few).flatten(1)
+            captions = tuple(clips.cache.captions(number)[0] for number in few)
+            evaluate = FoundSamples(tokenizer, features, captions)
+
+        def export(modules: Mapping[str, nn.Module], folder: Path) -> None:
+            save(modules["text_encoder"], folder / "text_encoder")
+            tokenizer.save_pretrained(folder / "tokenizer")
+            save_file(modules["head"].state_dict(), folder / "contrast.safetensors")
+
+        return Run(
+            objective=LockedContrast(text, head.to(device)),
+            batches=batches,
+            evaluate=evaluate,
+            export=export,
+            of_data=True,
+        )
+
+    def _of(self, source: FolderSource, oracle: Oracle, work: Path) -> AlikeBatches:
+        """Batches of the user's clips; nobody knows which are alike.
+
+        Raises:
+            DataError: There are too few to tell one from another.
+        """
+        if len(source) < 2:
+            raise DataError(
+                f"{source.folder} gives one clip of {source.num_frames / source.fps:g} s, and a "
+                "text encoder learns from what tells clips apart. Use more or longer videos."
+            )
+        alike = np.zeros((1, len(source)), np.int64)
+        count = min(self.batch_size, len(source))
+        return AlikeBatches(latent_cache(source, oracle, work), alike, count, self.seed)
+
+    def _of_world(self, oracle: Oracle, work: Path) -> Callable[[int], Batch]:
         first = self.seed * 10**9
         clips = self._alike(
             WorldSource(count=self.clips, kind="video", num_frames=8, fps=4.0, first_seed=first),
@@ -132,18 +184,7 @@ class TextTask:
             oracle,
             work,
         )
-
-        def export(modules: Mapping[str, nn.Module], folder: Path) -> None:
-            save(modules["text_encoder"], folder / "text_encoder")
-            tokenizer.save_pretrained(folder / "tokenizer")
-            save_file(modules["head"].state_dict(), folder / "contrast.safetensors")
-
-        return Run(
-            objective=LockedContrast(text, head.to(device)),
-            batches=every_fourth(stills, clips),
-            evaluate=TextSamples(tokenizer, oracle, self.samples, self.probes),
-            export=export,
-        )
+        return every_fourth(stills, clips)
 
     def _alike(self, source: WorldSource, oracle: Oracle, work: Path) -> AlikeBatches:
         """Batches of clips of any kind, and such with two of background, colour, shape alike."""

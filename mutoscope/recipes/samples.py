@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from mutoscope.data.batches import RenderedBatches, with_image_only_concepts
+from mutoscope.data.sources import ClipSource
 from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec
@@ -28,6 +29,7 @@ from mutoscope.world.render import render
 from mutoscope.world.scene import Scene, draw_scene
 
 Modules = Mapping[str, nn.Module]
+Evaluate = Callable[[Modules, int, Path], Mapping[str, float]]
 SIZE = Size(80, 128)
 STEPS, GUIDANCE = 20, 4.0
 AT_ONCE = 8
@@ -50,15 +52,26 @@ def pixels(scenes: Sequence[Scene], *, num_frames: int, fps: float, size: Size =
 
 @dataclass(frozen=True)
 class CodecSamples:
-    """Reconstruction of test stills: PSNR, and originals above reconstructions."""
+    """Reconstruction of stills: PSNR, and originals above reconstructions.
+
+    Attributes:
+        count: How many, at most.
+        size: Of test stills of the world.
+        stills: Where they come from instead; None for the world.
+    """
 
     count: int
     size: Size = SIZE
+    stills: ClipSource | None = None
 
     def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
-        codec = LatentCodec(modules["vae"])
-        scenes = scenes_to_test(self.count, "image")
-        video = pixels(scenes, num_frames=1, fps=8.0, size=self.size)
+        codec, stills = LatentCodec(modules["vae"]), self.stills
+        if stills is None:
+            scenes = scenes_to_test(self.count, "image")
+            video = pixels(scenes, num_frames=1, fps=8.0, size=self.size)
+        else:
+            shown = range(min(self.count, len(stills)))
+            video = torch.stack([to_floats(stills.clip(number)[0]) for number in shown])
         with torch.inference_mode():
             again = codec.decode(codec.encode(video.to(codec.vae.device))).cpu().clamp(-1, 1)
         error = (again - video).square().mean(dim=(1, 2, 3, 4))
@@ -104,9 +117,36 @@ class TextSamples:
             summary = text.summarise(batch.captions)
             assert batch.video is not None
             features = self.oracle.encode(batch.video).flatten(1)
-            found = modules["head"].similarity(summary, features).argmax(dim=1).cpu()  # type: ignore[operator]
-        figures = {"found_of_256": float((found == torch.arange(self.count)).float().mean())}
+        figures = {"found_of_256": found(modules["head"], summary, features)}
         return figures | probe_captions(text, count=self.probes)
+
+
+@dataclass(frozen=True, eq=False)
+class FoundSamples:
+    """Retrieval among clips of the user's videos.
+
+    Attributes:
+        tokenizer: Of the text encoder.
+        features: What the contrast knows of the clips.
+        captions: One of each.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    features: Tensor
+    captions: tuple[str, ...]
+
+    def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
+        text = TextEncoder(modules["text_encoder"], self.tokenizer)
+        with torch.inference_mode():
+            summary = text.summarise(self.captions)
+        return {f"found_of_{len(summary)}": found(modules["head"], summary, self.features)}
+
+
+def found(head: nn.Module, summary: Tensor, features: Tensor) -> float:
+    """Share of captions whose own clip is the most similar of all."""
+    with torch.inference_mode():
+        best = head.similarity(summary, features.to(summary.device)).argmax(dim=1)  # type: ignore[operator]
+    return float((best.cpu() == torch.arange(len(best))).float().mean())
 
 
 def probe_captions(text: TextEncoder, *, count: int) -> dict[str, float]:

@@ -7,9 +7,10 @@ The way back, `python -m mutoscope.recipes.ship --unpack RUNS` or `mutoscope tra
 the shipped parts out as finished runs, so that a new run that builds on them need not make them.
 """
 
+import argparse
 import json
 import shutil
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mutoscope.errors import RequestError
+from mutoscope.errors import MutoscopeError, RequestError
 from mutoscope.recipes import mini
 from mutoscope.recipes.super_resolution import DETAIL, NOISE_LEVEL, STEPS
 from mutoscope.systems.lavie import LaVie
+from mutoscope.training.footage import of_footage
 from mutoscope.training.provenance import read_provenance, read_record, write_provenance
 from mutoscope.training.trainer import claim
+from mutoscope.video.atomic import whole
 from mutoscope.world.grammar import VOCABULARY
 
 # Run -> what it leaves, and where that lies in the package; what systems share is stored once. Of
@@ -103,8 +106,16 @@ def ship(runs: Path, target: Path) -> None:
     Also the records of where they come from, the image model's among them, which is not shipped.
     What is there already and holds the same stays as it is, byte for byte: runs that were laid out
     by `unpack` would else be shipped anew with every run that builds on them.
+
+    Raises:
+        RequestError: Nothing in `runs` is finished, or `target` cannot be written.
     """
     finished = [run for run in PLACES if (runs / run / "model").is_dir()]
+    if not finished:
+        raise RequestError(
+            f"{runs} holds no finished run of {', '.join(PLACES)}. Give the --out of mutoscope "
+            "train, once it is done."
+        )
     last = {place: (run, source) for run in finished for source, place in PLACES[run].items()}
     for place, (run, source) in last.items():
         if not _holds(target / place, runs / run / "model", source):
@@ -112,8 +123,8 @@ def ship(runs: Path, target: Path) -> None:
     for run in dict.fromkeys([*(link.name for link in mini.cascade()), *PLACES]):
         record, kept = runs / run / "model" / "provenance.json", target / "provenance"
         if record.is_file() and not _same_run(record, kept / f"{run}.json"):
-            kept.mkdir(exist_ok=True)
-            shutil.copy(record, kept / f"{run}.json")
+            with whole(kept / f"{run}.json") as draft:
+                shutil.copy(record, draft)
     if not (target / "lavie").is_dir():
         return  # the readers of a chain whose denoiser is still in training
     index: dict[str, object] = {
@@ -124,12 +135,14 @@ def ship(runs: Path, target: Path) -> None:
         "base": ["mutoscope.nn.video_unet", "VideoUNet"],
         "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
         **SAMPLING,
-        "vocabulary": list(VOCABULARY),
+        # Which words the captions of one's own videos have nobody wrote down: any may be used.
+        "vocabulary": [] if any(of_footage(runs / run) for run in finished) else list(VOCABULARY),
     }
     for component, entries in LATER.items():
         if (target / "lavie" / component).is_dir():
             index |= entries
-    (target / "lavie" / "model_index.json").write_text(json.dumps(index, indent=1) + "\n")
+    with whole(target / "lavie" / "model_index.json") as draft:
+        draft.write_text(json.dumps(index, indent=1) + "\n", "utf-8")
 
 
 def unpack(shipped: Path, runs: Path) -> None:
@@ -207,14 +220,15 @@ def _holds(place: Path, model: Path, source: str) -> bool:
 def _copy(model: Path, source: str, place: Path) -> None:
     origin = model / source
     if origin.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _halve(origin, place, model)
+        with whole(place) as draft:
+            _halve(origin, draft, model)
         return
-    if place.exists():
-        shutil.rmtree(place)
-    shutil.copytree(origin, place)
-    for weights in _weights(place):
-        _halve(weights, weights, model)
+    with whole(place) as draft:
+        shutil.copytree(origin, draft)
+        for weights in _weights(draft):
+            _halve(weights, weights, model)
+        if place.is_dir():  # no folder takes the place of another that holds something
+            shutil.rmtree(place)
 
 
 def _halve(origin: Path, place: Path, model: Path) -> None:
@@ -241,8 +255,23 @@ def _header_of(model: Path) -> dict[str, str]:
     }
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Ships or unpacks, as the command line says; what cannot be done is one line."""
+    parser = argparse.ArgumentParser(prog="python -m mutoscope.recipes.ship")
+    parser.add_argument("--unpack", action="store_true", help="lay out what is shipped, in RUNS")
+    parser.add_argument("runs", type=Path, help="folder of runs")
+    parser.add_argument("target", type=Path, nargs="?", help="folder of models to write")
+    given = parser.parse_args(arguments)
+    if given.unpack != (given.target is None):
+        parser.error("give RUNS TARGET, or --unpack RUNS")
+    try:
+        if given.unpack:
+            unpack(SHIPPED, given.runs)
+        else:
+            ship(given.runs, given.target)
+    except MutoscopeError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "--unpack":
-        unpack(SHIPPED, Path(sys.argv[2]))
-    else:
-        ship(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()

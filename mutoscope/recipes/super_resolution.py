@@ -24,6 +24,7 @@ from mutoscope.nn.temporal import is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import (
     denoiser_export,
+    footage_stills,
     latent_cache,
     load_codec,
     load_text,
@@ -131,6 +132,7 @@ class SuperResolutionTask:
             batches=self._batches(source, self._stills(data), pairs, work),
             evaluate=EnlargedSamples(self.process, text, pairs, self._examples(source, data)),
             export=denoiser_export("upscaler", self.process),
+            of_data=True,
         )
 
     def _batches(
@@ -173,7 +175,7 @@ class SuperResolutionTask:
 
     def _stills(self, data: Path | None) -> ClipSource:
         if data is not None:
-            return FolderSource(folder=data, num_frames=1, fps=1.0, size=LARGE)
+            return footage_stills(data, LARGE)
         return WorldSource(
             count=self.clips,
             kind="image",

@@ -11,6 +11,7 @@ from torch import nn
 
 from mutoscope.data.batches import (
     CropBatches,
+    FootageCrops,
     JointBatches,
     LatentBatches,
     PieceBatches,
@@ -28,6 +29,7 @@ from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes.parents import (
     FPS,
     denoiser_export,
+    footage_stills,
     latent_cache,
     load_codec,
     load_text,
@@ -36,7 +38,7 @@ from mutoscope.recipes.parents import (
     text_of,
     world_samples,
 )
-from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples
+from mutoscope.recipes.samples import SIZE, CaptionSamples, CodecSamples, Evaluate
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.training.fields import WITHOUT_SAYING
 from mutoscope.training.recipe import Run
@@ -44,7 +46,6 @@ from mutoscope.types import Batch, Size
 from mutoscope.world.factors import ASPECT, DIRECTIONS, LEVELS
 
 NUM_FRAMES = 16
-Evaluate = Callable[[Mapping[str, nn.Module], int, Path], Mapping[str, float]]
 LAW = VariancePreserving(betas="cosine", prediction="v")
 
 
@@ -108,37 +109,57 @@ class AutoencoderTask:
     def prepare(
         self, parents: Mapping[str, Path], data: Path | None, device: str, work: Path
     ) -> Run:
-        vae = self.network().to(device)
-        pieces = CropBatches(
+        vae, size, seed = self.network().to(device), Size(self.frame, self.width), self.seed * 10**9
+        stills = None if data is None else footage_stills(data, size)
+        height, width = self.piece
+        pieces: Callable[[int], Batch] = CropBatches(
             batch_size=self.batch_size,
-            height=self.piece[0],
-            width=self.piece[1],
+            height=height,
+            width=width,
             frame=self.frame,
             each=self.each,
-            seed=self.seed * 10**9,
+            seed=seed,
         )
-        return Run(
-            objective=Reconstruction(vae, kl_weight=self.kl_weight, edge_weight=self.edge_weight),
-            batches=pieces,
-            evaluate=CodecSamples(self.samples, Size(self.frame, self.width)),
-            export=self.export,
-        )
-
-    def export(self, modules: Mapping[str, nn.Module], folder: Path) -> None:
-        """Measures the scale of the latents and saves the autoencoder as `folder/vae`."""
-        vae = modules["vae"]
-        assert isinstance(vae, AutoencoderKL)
-        frames = RenderedBatches(
-            batch_size=64 * 80**2 // self.frame**2,  # as many pixels, whatever the size
+        many = 64 * 80**2 // self.frame**2  # as many pixels, whatever the size
+        frames: Callable[[int], Batch] = RenderedBatches(
+            batch_size=many,
             num_frames=1,
             height=self.frame,
             width=self.width,
-            seed=self.seed * 10**9 + 10**8,
+            seed=seed + 10**8,
         )
-        videos = [frames(number).to(str(vae.device)).video for number in range(8)]
-        scale, shift = measure_scale(vae, [video for video in videos if video is not None])
-        vae.register_to_config(scaling_factor=scale, shift_factor=shift)
-        vae.save_pretrained(folder / "vae")
+        if stills is not None:
+            pieces = FootageCrops(
+                source=stills,
+                batch_size=self.batch_size,
+                height=height,
+                width=width,
+                each=self.each,
+                seed=seed,
+            )
+            frames = FootageCrops(
+                source=stills,
+                batch_size=min(many, len(stills)),
+                height=self.frame,
+                width=self.width,
+                seed=seed,
+            )
+
+        def export(modules: Mapping[str, nn.Module], folder: Path) -> None:
+            vae = modules["vae"]
+            assert isinstance(vae, AutoencoderKL)
+            videos = [frames(number).to(str(vae.device)).video for number in range(8)]
+            scale, shift = measure_scale(vae, [video for video in videos if video is not None])
+            vae.register_to_config(scaling_factor=scale, shift_factor=shift)
+            vae.save_pretrained(folder / "vae")
+
+        return Run(
+            objective=Reconstruction(vae, kl_weight=self.kl_weight, edge_weight=self.edge_weight),
+            batches=pieces,
+            evaluate=CodecSamples(self.samples, size, stills),
+            export=export,
+            of_data=True,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +266,7 @@ class DenoiserTask:
             batches=self._batches(data, codec, work),
             evaluate=samples,
             export=denoiser_export("base", self.process),
+            of_data=True,
         )
 
     def begin(self, start: VideoUNet, network: VideoUNet) -> None:
@@ -288,7 +310,7 @@ class DenoiserTask:
 
     def _stills(self, data: Path | None) -> ClipSource:
         if data is not None:
-            return FolderSource(folder=data, num_frames=1, fps=1.0, size=SIZE)
+            return footage_stills(data, SIZE)
         return WorldSource(count=self.images, kind="image", num_frames=1, first_seed=5 * 10**9)
 
     def _clips(self, data: Path | None) -> ClipSource:

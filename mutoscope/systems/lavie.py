@@ -128,9 +128,7 @@ class LaVie(Cascade):
         parts = self.clips_of(frames, wanted) if long else clips(keys, keys)
         if resume is None:
             check_clips(self.base, frames, len(parts), image)
-        for stage in wanted:
-            told, negative = self._told(stage, prompts, negative_prompt)
-            self._text(stage).tokens([*told, negative])  # says now which is too long
+        self.check_texts(prompts, negative_prompt, wanted)
         if UPSCALE in wanted:
             self._upscaling().check_noise_level(level)
         cuts = cuts or self.usual_cuts()
@@ -422,6 +420,13 @@ class LaVie(Cascade):
                 on_step=on_step,
             )
             return torch.cat(list(parts), dim=2)
+
+    def check_texts(
+        self, prompts: Sequence[str], negative_prompt: str | None, stages: Sequence[str]
+    ) -> None:
+        for stage in stages:
+            told, negative = self._told(stage, list(prompts), negative_prompt)
+            self._text(stage).tokens([*told, negative])
 
     def _described(
         self, draws: TextStage, stage: str, prompts: list[str], negative_prompt: str | None

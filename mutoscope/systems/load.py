@@ -14,7 +14,7 @@ from accelerate import init_empty_weights
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from mutoscope.errors import ModelError
+from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.misfits import first_of, misfits
 from mutoscope.systems.full_size import lavie_at_full_size
 from mutoscope.systems.hub import CONFIGURATIONS, FILES, fetch, is_hub_name
@@ -24,6 +24,7 @@ from mutoscope.systems.shelf import Shelf
 from mutoscope.systems.system import System
 
 _CLASSES: dict[str, type[System]] = {"LaVie": LaVie}
+_LIBRARIES = ("diffusers", "transformers", "mutoscope")
 _SHIPPED = Path(__file__).parents[1] / "mini"
 _MINI, _FULL = "lavie-mini", "lavie"
 KNOWN = (_MINI, _FULL)
@@ -49,7 +50,9 @@ def load(
     Raises:
         ModelError: No such folder or name, or a folder that is incomplete, damaged or of another
             kind.
+        RequestError: There is no such device.
     """
+    check_device(device)
     folder = folder_of(name_or_path)
     # Networks are built empty: random weights that are replaced at once would cost a third more.
     system = outline(folder)
@@ -64,6 +67,24 @@ def load(
         for name, module in modules.items():
             shelf.fetch(name, module)
     return system
+
+
+def check_device(device: str) -> None:
+    """Finds out whether torch has a device here.
+
+    Args:
+        device: As torch names it.
+
+    Raises:
+        RequestError: It has not.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RequestError(
+            f"device {device!r} cannot be used here. Use cpu"
+            + (", or cuda." if torch.cuda.is_available() else "; this machine has no CUDA.")
+        ) from error
 
 
 def folder_of(name_or_path: str | Path) -> Path:
@@ -197,6 +218,12 @@ def _component(folder: Path, library: str, kind: str) -> object:
         raise ModelError(
             f"{folder.parent} is incomplete: its {folder.name} ({kind}) is missing. "
             "Copy the whole folder again."
+        )
+    # A folder of somebody else must not choose what code is run.
+    if library.split(".")[0] not in _LIBRARIES:
+        raise ModelError(
+            f"{folder.parent} asks for {kind} of {library!r} as its {folder.name}: components are "
+            f"of {', '.join(_LIBRARIES)} alone. Use a model that mutoscope wrote."
         )
     component = getattr(import_module(library), kind)
     if not issubclass(component, nn.Module):

@@ -9,12 +9,12 @@ import diffusers
 import transformers
 from safetensors import SafetensorError
 
-from mutoscope.errors import ModelError
+from mutoscope.errors import ModelError, is_out_of_memory
 
 
 @contextmanager
 def as_model_error(path: Path) -> Iterator[None]:
-    """Turns every way in which reading a model can fail into one line.
+    """Turns every way in which reading a model can fail into one line, but for a lack of memory.
 
     Args:
         path: The folder or file that is read.
@@ -36,6 +36,8 @@ def as_model_error(path: Path) -> Iterator[None]:
         RuntimeError,
         SafetensorError,
     ) as error:
+        if is_out_of_memory(error):
+            raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"{path} cannot be loaded, it is incomplete, damaged or of another kind: "

@@ -97,6 +97,8 @@ class System(DiffusionPipeline):
 
     paper: str
     shelf: Shelf | None = None
+    _hash: str = ""
+    _hashed_versions: tuple[object, ...] | None = None
 
     @property
     @abstractmethod
@@ -191,9 +193,20 @@ class System(DiffusionPipeline):
         return [word for word in dict.fromkeys(words) if word not in known]
 
     def weights_hash(self) -> str:
-        """Identity of all weights, in any precision that holds them exactly."""
+        """Identity of all weights, in any precision that holds them exactly.
+
+        Large models take minutes to hash, so that is done again only where a weight has changed.
+        """
         modules = {n: each for n, each in self.components.items() if isinstance(each, nn.Module)}
-        return weights_hash(modules, at_work=self.at_work)
+        versions = tuple(
+            (name, weight.dtype, weight.data_ptr(), weight._version)
+            for name, module in modules.items()
+            for weight in module.state_dict().values()
+        )
+        if versions != self._hashed_versions:
+            self._hash = weights_hash(modules, at_work=self.at_work)
+            self._hashed_versions = versions
+        return self._hash
 
     def check_prompts(self, prompt: str | Sequence[str]) -> list[str]:
         """The prompts as a list.
@@ -208,6 +221,21 @@ class System(DiffusionPipeline):
                 'Write e.g. "a red star drifts left over the sea at night".'
             )
         return prompts
+
+    @abstractmethod
+    def check_texts(
+        self, prompts: Sequence[str], negative_prompt: str | None, stages: Sequence[str]
+    ) -> None:
+        """Finds out whether the text encoders can read all that they will be told.
+
+        Args:
+            prompts: What to show.
+            negative_prompt: What to lead away from; None for what suits each stage.
+            stages: Those that run.
+
+        Raises:
+            RequestError: One is too long.
+        """
 
     def check_num_frames(self, num_frames: int, native: int) -> int:
         """The frame count, if the system can make it.

@@ -35,12 +35,15 @@ class Run:
         evaluate: Figures of the model as it stands, and sample sheets in an existing folder; gets
             the modules with averaged weights, the step, and that folder. It must not change what
             it is given; what it draws comes from generators of its own.
+        of_data: Whether it is made of the user's videos where they are given; such a run never goes
+            on with others.
     """
 
     objective: Objective
     batches: Callable[[int], Batch]
     export: Callable[[Modules, Path], None]
     evaluate: Callable[[Modules, int, Path], Mapping[str, float]] | None = None
+    of_data: bool = False
 
 
 @runtime_checkable
@@ -84,6 +87,7 @@ class Recipe:
         ema: Share of the averaged weights kept at each step, in [0, 1).
         precision: Of the forward pass; "bf16" means where the device is good at it, else fp32.
         seed: Of the noise, and of first weights for which the task has no seed of its own.
+        needs_data: Whether it is nothing without the user's videos.
         evaluate_every: Steps between evaluations; there is always one at the end.
         save_every: Steps between checkpoints, at most; five minutes also bring one.
     """
@@ -99,6 +103,7 @@ class Recipe:
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"
     seed: int = 0
+    needs_data: bool = field(default=False, metadata=WITHOUT_SAYING)
     # How a run is watched does not change what it becomes: compare=False keeps it out of the hash.
     evaluate_every: int = field(default=1000, compare=False)
     save_every: int = field(default=1000, compare=False)

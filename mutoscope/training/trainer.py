@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from mutoscope.errors import Cancelled, RequestError, TrainingError
 from mutoscope.training import checkpoint as checkpoints
+from mutoscope.training.footage import check_footage, keep_footage
 from mutoscope.training.initialise import from_seed
 from mutoscope.training.learner import Learner, accelerator_for
 from mutoscope.training.log import Display, Figures, MetricsFile, losses, read_out, told
@@ -65,15 +66,22 @@ def train(
         The folder of the exported model, `out/NAME/model`.
 
     Raises:
-        RequestError: `minutes` is not above 0.
+        RequestError: `minutes` is not above 0, or the recipe needs videos and there are none.
         TrainingError: The run cannot start, go on or be resumed; the message says why.
         Cancelled: Ctrl-C or SIGTERM asked it to stop; the run is saved.
     """
     if minutes is not None and not minutes > 0:
         raise RequestError(f"minutes={minutes} is no time to train in: give more than 0.")
     console = console or Console(stderr=True)
+    for link in recipe.chain():
+        if link.needs_data and data is None:
+            raise RequestError(
+                f"{link.name} learns from your videos, and none are given. Give --data FOLDER with "
+                "NAME.mp4 beside its caption NAME.txt."
+            )
     for link in recipe.chain():  # all before any is trained, as that may take hours
         claim(link, out / link.name)
+        check_footage(out / link.name, data)
     folder = out / recipe.name
     if (folder / "model").exists():
         console.print(f"{recipe.name}: finished, {folder / 'model'}", highlight=False)
@@ -156,6 +164,8 @@ class _Session:
         work.mkdir(exist_ok=True)
         accelerator = accelerator_for(recipe, self.device)
         self.run = _prepare(recipe, self.parents, data, self.device, work)
+        if self.run.of_data:
+            keep_footage(self.folder, data)
         if recipe.precision == "bf16" and accelerator.mixed_precision == "no":
             display.say("bf16 is slow on this device; computing in fp32 instead")
         self.learner = Learner(recipe, self.run.objective, accelerator)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ from mutoscope.types import Size
 from mutoscope.video.atomic import check_place, whole
 from mutoscope.video.frames import Frame, Frames, fit
 from mutoscope.video.pictures import (
+    GIF_MOST_FPS,
     PILLOW_ENDINGS,
     read_folder,
     read_pillow,
@@ -28,6 +30,7 @@ from mutoscope.video.pictures import (
 # rendered scenes still take only a few hundred kB.
 _CRF = "12"
 _LARGEST_DENOMINATOR = 1001
+_LEAST_FPS, _MOST_FPS = 0.01, 1000.0
 
 
 @dataclass(frozen=True)
@@ -54,24 +57,34 @@ class VideoInfo:
         return self.num_frames / self.fps
 
 
-def check_target(path: Path, fps: float) -> None:
+def check_target(path: Path, fps: float, size: Size | None = None) -> None:
     """Finds out whether `write_video` can write to `path`, before the work that it is for.
 
     Args:
         path: Where the video shall lie; its folder is made if it does not exist.
         fps: Frames per second, Hz.
+        size: Of the frames, if that is known.
 
     Raises:
-        RequestError: The ending is not known, the place cannot be written, or no video has that
-            frame rate.
+        RequestError: The ending is not known, the place cannot be written, or no such file has that
+            frame rate or size.
     """
     if path.suffix.lower() not in (".mp4", ".gif", ".webp", ".png", ""):
         raise RequestError(
             f"{path.name} cannot be written: possible endings are .mp4, .gif, .webp, .png for a "
             "still, and none for a folder of pictures. Use .mp4 for a video that plays anywhere."
         )
-    if not 0 < fps <= 1000:
-        raise RequestError(f"fps={fps:g} cannot be shown: possible is 0 to 1000. Use e.g. 8.")
+    if not _LEAST_FPS <= fps <= _MOST_FPS:
+        raise RequestError(
+            f"fps={fps:g} cannot be shown: possible is {_LEAST_FPS:g} to {_MOST_FPS:g}. Use e.g. 8."
+        )
+    if path.suffix.lower() == ".gif" and fps > GIF_MOST_FPS:
+        raise RequestError(
+            f"fps={fps:g} cannot be shown by a .gif: browsers slow down what has more than "
+            f"{GIF_MOST_FPS} frames a second. Use --fps {GIF_MOST_FPS} or less, .webp, or .mp4."
+        )
+    if size is not None and path.suffix.lower() == ".mp4":
+        _check_even(size)
     check_place(path)
 
 
@@ -142,24 +155,29 @@ def _made(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield picture
 
 
+def _check_even(size: Size) -> None:
+    if size.height % 2 or size.width % 2:
+        raise RequestError(
+            f"{size} frames cannot be written as .mp4: H.264 needs even numbers. Use an even size, "
+            "or write .webp."
+        )
+
+
 def _write_mp4(
     path: Path, pictures: Iterator[np.ndarray], fps: float, text: Callable[[], str]
 ) -> None:
     first = next(pictures, None)
     if first is None:
         raise RequestError("a video of 0 frames cannot be written. Give at least 1 frame.")
-    height, width = first.shape[:2]
-    if height % 2 or width % 2:
-        raise RequestError(
-            f"{height}x{width} frames cannot be written as .mp4: H.264 needs even numbers. "
-            "Use an even size, or write .webp."
-        )
+    _check_even(Size(*first.shape[:2]))
     # PyAV takes the text when it writes the first frame, and it may be known after the last only.
     # So frames are encoded into a file without it, from which they are copied as they are.
-    with NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".mp4") as encoded:
-        _encode(encoded.name, first, pictures, fps)
+    # That one has no name, so it is gone with the process, however that ends.
+    with TemporaryFile(dir=path.parent) as encoded:
+        _encode(encoded, first, pictures, fps)
+        encoded.seek(0)
         with (
-            av.open(encoded.name) as source,
+            av.open(encoded, format="mp4") as source,
             av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as target,
         ):
             target.metadata["comment"] = text()  # the free text that MP4 keeps
@@ -170,9 +188,9 @@ def _write_mp4(
                     target.mux(packet)
 
 
-def _encode(path: str, first: np.ndarray, others: Iterator[np.ndarray], fps: float) -> None:
+def _encode(file: BinaryIO, first: np.ndarray, others: Iterator[np.ndarray], fps: float) -> None:
     """Writes an .mp4 that holds pictures and nothing else."""
-    with av.open(path, "w", format="mp4") as container:
+    with av.open(file, "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(_LARGEST_DENOMINATOR)
         stream = container.add_stream("libx264", rate=rate, options={"crf": _CRF})
         stream.height, stream.width, stream.pix_fmt = *first.shape[:2], "yuv420p"
@@ -245,8 +263,7 @@ def read_steady(path: Path) -> tuple[Frames, float]:
         pictures: list[np.ndarray] = []
         for frame in container.decode(stream):
             begins.append(frame.time if frame.time is not None else len(begins) / rate)
-            upright = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-            pictures.append(np.ascontiguousarray(upright))
+            pictures.append(_upright(frame))
         if len(pictures) < max(stream.frames, 1):
             raise DataError(
                 f"{path} is damaged: it ends after {len(pictures)} of {stream.frames} frames. "
@@ -262,8 +279,8 @@ def read_steady(path: Path) -> tuple[Frames, float]:
 def read_clip(path: Path, *, start: float, num_frames: int, fps: float, size: Size) -> Frames:
     """Frames of a part of a video, at any rate and size.
 
-    At each wanted moment the frame is taken that a player would show; the middle is cut out at the
-    aspect ratio of `size` and scaled.
+    At each wanted moment the frame is taken that a player would show, turned upright as a player
+    would; the middle is cut out at the aspect ratio of `size` and scaled.
 
     Args:
         path: A video file.
@@ -286,14 +303,14 @@ def read_clip(path: Path, *, start: float, num_frames: int, fps: float, size: Si
         shown: av.VideoFrame | None = None
         for frame in container.decode(stream):
             while shown and len(chosen) < num_frames and frame.time > moments[len(chosen)]:
-                chosen.append(fit(shown.to_ndarray(format="rgb24")[None], size)[0])
+                chosen.append(fit(_upright(shown)[None], size)[0])
             if len(chosen) == num_frames:
                 break
             shown = frame
         else:
             end = shown.time + 1 / _rate(stream) if shown else origin
             while shown and len(chosen) < num_frames and end > moments[len(chosen)]:
-                chosen.append(fit(shown.to_ndarray(format="rgb24")[None], size)[0])
+                chosen.append(fit(_upright(shown)[None], size)[0])
         if len(chosen) < num_frames:
             raise DataError(
                 f"{path} ends before {num_frames} frames at {fps:g} fps from {start:g} s: it gave "
@@ -345,6 +362,11 @@ def _video_stream(container: "av.container.InputContainer", path: Path) -> "av.V
     if not container.streams.video:
         raise DataError(f"{path} holds no pictures, only sound. Give a video file.")
     return container.streams.video[0]
+
+
+def _upright(frame: "av.VideoFrame") -> Frame:
+    """A frame turned as its file says that it was filmed."""
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
 
 
 def _decoded(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _DESCRIPTION = 0x010E
 _NOTE = "video.json"
 
 PILLOW_ENDINGS = (".gif", ".webp", ".png")
+GIF_MOST_FPS = 50
+"""Two hundredths of a second are the shortest that browsers show a frame of a .gif for."""
 
 
 def write_pillow(
@@ -27,7 +30,9 @@ def write_pillow(
     Args:
         path: Where; the ending chooses.
         frames: Pictures, uint8 H W 3.
-        fps: Hz; both formats keep whole milliseconds or hundredths of a second.
+        fps: Hz; at most `GIF_MOST_FPS` for a .gif. Both formats keep for how many whole hundredths
+            (.gif) or thousandths of a second a frame is shown, so at most rates some are shown one
+            longer than others; each begins as near to its moment as can be.
         text: Gives what is stored as the file's comment; called after the last frame.
 
     Raises:
@@ -50,19 +55,23 @@ def write_pillow(
         exif = Image.Exif()
         exif[_DESCRIPTION] = comment
         kind = {"exif": exif, "lossless": True}
-    milliseconds = round(1000 / fps)
-    first.save(path, save_all=True, append_images=rest, duration=milliseconds, loop=0, **kind)
+    unit = 10 if path.suffix.lower() == ".gif" else 1
+    begins = [unit * round(number * 1000 / (fps * unit)) for number in range(len(rest) + 2)]
+    shown = [end - begin for begin, end in pairwise(begins)]
+    first.save(path, save_all=True, append_images=rest, duration=shown, loop=0, **kind)
 
 
 def read_pillow(path: Path) -> tuple[Frames, float, str]:
     """Frames, frames per second and stored text of a .gif, .webp or .png."""
     with Image.open(path) as picture:
-        frames = np.stack([np.array(f.convert("RGB")) for f in ImageSequence.Iterator(picture)])
-        duration = float(picture.info.get("duration") or 100)
+        pictures, shown = [], []
+        for frame in ImageSequence.Iterator(picture):
+            pictures.append(np.array(frame.convert("RGB")))
+            shown.append(float(frame.info.get("duration") or 100))
         comment = picture.info.get("comment", b"")
         text = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
         text = text or str(picture.getexif().get(_DESCRIPTION, ""))
-    return frames, 1000 / duration, text
+    return np.stack(pictures), 1000 * len(shown) / sum(shown), text
 
 
 def read_picture(path: Path) -> Frames:
@@ -110,7 +119,8 @@ def read_folder(folder: Path) -> tuple[Frames, float, str]:
     """Frames, frames per second and stored text of a folder that `write_folder` made."""
     note: Mapping[str, object] = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
     pictures = []
-    for path in sorted(folder.glob("*.png")):
+    # By number: of more than 10,000 some have a digit more than others.
+    for path in sorted(folder.glob("*.png"), key=lambda path: (len(path.stem), path.stem)):
         with Image.open(path) as picture:
             pictures.append(np.asarray(picture))
     return np.stack(pictures), float(str(note["fps"])), json.dumps(note["metadata"])

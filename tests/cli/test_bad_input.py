@@ -71,6 +71,15 @@ def test_generate(run: Run, tiny_folder: Path, arguments: list[str], code: int, 
     assert_one_line(run("generate", *arguments, *model), code, words)
 
 
+@pytest.mark.slow
+def test_one_prompt_that_is_too_long_stops_all_before_any_is_drawn(
+    run: Run, tiny_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text(f"a red star\n{'a red star and ' * 40}\n")
+    result = run("generate", "--prompts", tmp_path / "prompts.txt", "--model", tiny_folder)
+    assert_one_line(result, 1, "tokens")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"), [(truncate, "cannot be loaded"), (lose_component, "vae")]
 )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mutoscope.systems.lavie import LaVie
-from mutoscope.video.files import probe, read_frames, read_steady, write_video
+from mutoscope.types import Size
+from mutoscope.video.files import probe, read_clip, read_frames, read_steady, write_video
 from mutoscope.video.frames import Frames
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
@@ -94,6 +95,30 @@ def test_what_cannot_be_interpolated_is_said(
     assert "no network that enlarges" in run("upscale", "one.webp", "--model", tiny_folder).err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("clip_of", "out", "words"),
+    [
+        ((4, 17, 31), "v.mp4", "17x31 frames cannot be written as .mp4"),
+        ((4, 16, 32), "v.gif", "fps=64 cannot be shown by a .gif"),
+    ],
+)
+def test_what_the_file_cannot_hold_is_said_before_anything_is_drawn(
+    run: Run,
+    cascade_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clip_of: tuple[int, int, int],
+    out: str,
+    words: str,
+) -> None:
+    write_video(Path("in.webp"), clip(*clip_of), 16.0, {})
+    drawn: list[object] = []
+    monkeypatch.setattr(LaVie, "interpolate", lambda *_, **__: drawn.append(1))
+    result = run("interpolate", "in.webp", "--model", cascade_folder, "--out", out)
+    assert (result.code, drawn) == (1, [])
+    assert words in result.err
+
+
 def test_a_variable_rate_becomes_a_constant_one(tmp_path: Path) -> None:
     """Frame 2 is shown three times as long as the others."""
     path = tmp_path / "variable.mp4"
@@ -130,3 +155,6 @@ def test_a_video_filmed_on_its_side_is_turned_upright(tmp_path: Path) -> None:
     frames, _ = read_steady(turned)
     assert frames.shape == (3, 64, 32, 3)
     assert frames[:, 32:].mean() - frames[:, :32].mean() > 200  # left went down
+    # Training sees it as players do, too.
+    part = read_clip(turned, start=0.0, num_frames=3, fps=8.0, size=Size(64, 32))
+    assert np.array_equal(part, frames)

@@ -51,6 +51,19 @@ def test_each_option_has_an_effect(run: Run, cascade_folder: Path) -> None:
         assert total(run(*asked, *option))[:2] != usual, option
 
 
+@pytest.mark.slow
+def test_a_gpu_works_on_whole_attention_where_a_cpu_takes_parts(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = "plan", "--model", cascade_folder, "--size", "64x96"
+    monkeypatch.setattr("mutoscope.systems.plan.matrix_rate", lambda *_: 1e12)
+    monkeypatch.setattr("mutoscope.cli.making.pick_device", str)
+    on_cpu, on_gpu = (run(*asked, "--device", device).out for device in ("cpu", "cuda"))
+    assert "in 4 parts" in on_cpu
+    assert "parts" not in on_gpu
+    assert "cuda multiplies matrices" in on_gpu
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) -> None:

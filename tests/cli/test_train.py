@@ -46,6 +46,42 @@ def test_shipped_models_stand_for_the_parents_and_one_may_come_back(
     assert not (tmp_path / "runs" / "own_interpolation").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mini:autoencoder", "--device", "abacus"], "device 'abacus' cannot be used here"),
+        (["mini:autoencoder", "--data", "none"], "none holds no captioned video"),
+        (["own:base"], "own_base learns from your videos, and none are given"),
+        (["personal:personalize"], "'personal:personalize' names no recipe"),
+        (["personal:personal"], "'personal:personal' names no recipe"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_any_work(
+    run: Run, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    result = run("train", *arguments, "--out", tmp_path / "runs")
+    assert result.code == 1
+    assert words in result.err
+    assert result.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_device_is_the_machines_best_unless_it_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices: list[str] = []
+
+    def train(recipe: Recipe, out: Path, *, device: str, **_: object) -> Path:
+        devices.append(device)
+        return out
+
+    monkeypatch.setattr("mutoscope.training.trainer.train", train)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    for options in ([], ["--device", "auto"], ["--device", "cpu"]):
+        assert run("train", "mini:oracle", "--out", tmp_path, *options).code == 0
+    assert devices == ["cuda", "cuda", "cpu"]
+
+
 def test_one_unknown_recipe_stops_all_before_any_work(run: Run, tmp_path: Path) -> None:
     result = run("train", "mini:autoencoder", "mini:nope", "--out", tmp_path / "runs")
     assert result.code == 1

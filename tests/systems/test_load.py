@@ -2,19 +2,25 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import mutoscope
 from mutoscope.cli.main import main
-from mutoscope.errors import ModelError
+from mutoscope.encoding.identity import weights_hash
+from mutoscope.errors import ModelError, RequestError
+from mutoscope.systems import system as system_module
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import load
+from mutoscope.systems.shelf import Shelf
 
 WEIGHTS = "base/diffusion_pytorch_model.safetensors"
 
@@ -139,6 +145,55 @@ def test_a_damaged_folder_is_one_line(
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
     assert capfd.readouterr().err == ""  # the libraries add nothing of their own
+
+
+@pytest.mark.slow
+def test_a_lack_of_memory_is_not_called_damage(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(Shelf, "fetch", no_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        load(tiny_folder)
+
+
+def test_a_device_that_is_not_there_is_named(tiny_folder: Path) -> None:
+    with pytest.raises(RequestError, match=r"device 'cpuu' cannot be used here\. Use cpu"):
+        load(tiny_folder, device="cpuu")
+
+
+def test_a_folder_does_not_choose_what_code_runs(copy_of_tiny: Callable[[], Path]) -> None:
+    folder = copy_of_tiny()
+    index = json.loads((folder / "model_index.json").read_text())
+    index["vae"] = ["this", "that"]  # importing it would print
+    (folder / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"asks for that of 'this' as its vae"):
+        load(folder)
+    assert "this" not in sys.modules
+
+
+@pytest.mark.slow
+def test_weights_are_hashed_again_only_when_they_have_changed(
+    copy_of_tiny: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+
+    def counted(*arguments: Any, **others: Any) -> str:
+        hashed.append(1)
+        return weights_hash(*arguments, **others)
+
+    monkeypatch.setattr(system_module, "weights_hash", counted)
+    system = load(copy_of_tiny())
+    first = system.weights_hash()
+    assert (system.weights_hash(), len(hashed)) == (first, 1)
+    with torch.no_grad():
+        next(system.base.parameters()).mul_(2)
+    second = system.weights_hash()
+    assert (second != first, len(hashed)) == (True, 2)
+    system.base.conv_in.bias = nn.Parameter(torch.full_like(system.base.conv_in.bias, 7))
+    assert system.weights_hash() not in (first, second)
 
 
 def test_what_is_no_model_at_all(tiny_folder: Path, tmp_path: Path) -> None:
