@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from mutoscope.systems import VideoOutput
     from mutoscope.systems.cuts import Cuts
     from mutoscope.systems.lavie import LaVie
-    from mutoscope.video.frames import Frames
+    from mutoscope.video.frames import Footage
 
-    Enhance = Callable[[LaVie, Frames, float, StepProgress, Cuts | None], VideoOutput]
+    Enhance = Callable[[LaVie, Footage, float, StepProgress, Cuts | None], VideoOutput]
 
 _File = Annotated[Path, Argument(help="A video file.")]
 _Prompt = Annotated[str, Option(help="What it shows; the model draws better if told.")]
@@ -49,7 +49,7 @@ def interpolate(
 
     def smooth(
         system: "LaVie",
-        frames: "Frames",
+        frames: "Footage",
         rate: float,
         progress: "StepProgress",
         cuts: "Cuts | None",
@@ -76,7 +76,7 @@ def upscale(
     out: _Out = None,
     size: _Size = None,
     noise_level: Annotated[
-        int | None, Option(help="0 trusts the video; more invents detail; the model's by default.")
+        int | None, Option(help="0 trusts the video, more draws more anew; the model's by default.")
     ] = None,
     seed: _Seed = 0,
     fps: _Fps = None,
@@ -88,7 +88,7 @@ def upscale(
 
     def enlarge(
         system: "LaVie",
-        frames: "Frames",
+        frames: "Footage",
         rate: float,
         progress: "StepProgress",
         cuts: "Cuts | None",
@@ -129,18 +129,16 @@ def _enhance(
 ) -> None:
     from mutoscope.types import Size
     from mutoscope.video.files import check_target, read_steady, write_video
-    from mutoscope.video.frames import fit
 
     if path.suffix.lower() == ".png":
         raise RequestError(f"{path} cannot hold a video: a .png is one picture. Use .mp4.")
-    frames, rate = read_steady(file)
-    if size is not None:
-        frames = fit(frames, Size.parse(size))
+    frames, rate = read_steady(file, None if size is None else Size.parse(size))
     check_target(path, rate if fps is None else fps)
 
     from mutoscope.cli.making import open_system, open_within, pick_device, surroundings
-    from mutoscope.cli.passing import Passing
+    from mutoscope.cli.passing import Passing, Watched
     from mutoscope.cli.progress import StepProgress
+    from mutoscope.cli.staged import complain
     from mutoscope.systems.lavie import LaVie
     from mutoscope.systems.plan import task_of_video
 
@@ -156,11 +154,13 @@ def _enhance(
     if not isinstance(system, LaVie):
         raise RequestError(f"{model} is a {type(system).__name__}, which cannot do that.")
     faster = system.config.factor if stage == "interpolate" else 1
-    times = system.enlargement([stage])
+    # A model without that network says so itself, as soon as it is asked.
+    times = system.enlargement([stage]) if stage in system.stages else 1
     playing = faster * rate if fps is None else fps
     check_target(path, playing, Size(times * height, times * width))
     with StepProgress(file.name, [stage]) as progress:
-        output = enhance(system, frames, rate, progress, cuts)
+        given = Watched(frames)
+        output = enhance(system, given, rate, progress, cuts)
         made = system.spanned(count, [stage])
         drawn = Passing((frame for piece in output.frames for frame in piece[0]), made)
 
@@ -173,6 +173,7 @@ def _enhance(
             }
 
         write_video(path, drawn, playing, record)
+    complain(path, drawn.health, given.health.colour.tolist())
     print(
         f"{path}  ({count} frames {height}x{width} became {made} frames "
         f"{times * height}x{times * width}, {playing:g} a second)"

@@ -39,6 +39,9 @@ def generate(
     num_videos: Annotated[int, Option(help="Videos of each prompt.")] = 1,
     steps: Annotated[int | None, Option(help="Sampling steps; the model's own by default.")] = None,
     guidance: Annotated[float | None, Option(help="Guidance scale, 1 is none.")] = None,
+    noise_level: Annotated[
+        int | None, Option(help="Of the upscaling: 0 trusts the small video; as of upscale.")
+    ] = None,
     size: Annotated[str | None, Option(help="HEIGHTxWIDTH in pixels.")] = None,
     num_frames: Annotated[int | None, Option(help="Frames of each finished video.")] = None,
     seconds: Annotated[
@@ -116,6 +119,8 @@ def generate(
     for path in paths:
         check_target(path, rate)
     system.check_texts(texts, negative, wanted_stages)
+    if noise_level is not None:
+        system.check_noise_level(noise_level)
     if still:
         num_frames = 1
     if seconds is not None:
@@ -140,6 +145,7 @@ def generate(
         image="" if image is None else str(image.resolve()),
         image_sha256=picture_hash,
         compiled=compiled,
+        noise_level=noise_level,
     )
     if paths[0].suffix.lower() == ".png" and first.num_frames != 1:
         raise RequestError(

@@ -64,6 +64,7 @@ class Settings:
         reuse_interval: Every so many steps the base is computed whole (see `Reuse`); 1 is always.
         reuse_layers: How many of its layers are computed anew in the other steps.
         compiled: Whether networks are compiled, which changes last bits.
+        noise_level: Of the upscaler; None for the model's own.
     """
 
     model: str
@@ -88,6 +89,7 @@ class Settings:
     reuse_interval: int = 1
     reuse_layers: int = 0
     compiled: bool = False
+    noise_level: int | None = None
 
     @property
     def reuse(self) -> Reuse | None:
@@ -356,6 +358,7 @@ def draw(
         size=Size(settings.height, settings.width),
         steps=settings.steps,
         guidance_scale=settings.guidance,
+        noise_level=settings.noise_level,
         seeds=settings.seed,
         stages=settings.stages.split(","),
         image=image,

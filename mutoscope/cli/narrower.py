@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -32,6 +32,7 @@ class Work:
         settings: What is made.
         cuts: How much is done at once; None for as much as the networks learned.
         done: The last stage that is done, and what it made; None before the first is.
+        colour: The mean colour of the key frames, of 255; empty before they are there.
         outlined: The model without weights, for plans; None until memory runs out.
     """
 
@@ -39,6 +40,7 @@ class Work:
     settings: Settings
     cuts: Cuts | None
     done: tuple[str, Latents] | None = None
+    colour: Sequence[float] = ()
     outlined: System | None = field(default=None, repr=False)
 
     @property
@@ -54,7 +56,7 @@ class Work:
             settings = replace(settings, memory=limits[-1][1])
         if self.settings.narrowed:
             self.system, self.cuts = open_for(settings)
-        self.settings, self.done = settings, None
+        self.settings, self.done, self.colour = settings, None, ()
 
     def carry_on(self, attempt: Callable[[], T]) -> T:
         """What `attempt` returns. Where memory runs out in it, it is called again, with less of

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from mutoscope.metrics.health import Health
-from mutoscope.video.frames import Fingerprint, Frame
+from mutoscope.video.frames import Fingerprint, Footage, Frame
 from mutoscope.video.sheets import shown
 
 
@@ -38,3 +38,25 @@ class Passing:
     def sha256(self) -> str:
         """The fingerprint of all frames, which must have passed."""
         return self._fingerprint.hexadecimal()
+
+
+class Watched:
+    """Given frames that are looked at as they are taken.
+
+    Args:
+        frames: A whole video.
+
+    Attributes:
+        shape: Of the video: F, H, W and 3.
+        health: What is wrong with the frames that were taken.
+    """
+
+    def __init__(self, frames: Footage) -> None:
+        self.shape = frames.shape
+        self.health = Health()
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._frames:
+            self.health.add(frame)
+            yield frame

@@ -1,15 +1,18 @@
 """One video, stage after stage: what each made is on disk before the next begins."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mutoscope.cli.making import Settings, draw, record
+import numpy as np
+
+from mutoscope.cli.making import draw, record
 from mutoscope.cli.narrower import Work
 from mutoscope.cli.passing import Passing
 from mutoscope.cli.progress import StepProgress
 from mutoscope.cli.unfinished import Goal, discard, keep
-from mutoscope.systems import System
+from mutoscope.metrics.health import Health
 from mutoscope.types import Latents
 from mutoscope.video.files import write_video
 
@@ -31,23 +34,25 @@ def make(
     """
     stages = work.settings.stages.split(",")
     preview = path.with_name(f"{path.stem}.preview.mp4")
-    shown: list[Passing] = []
+    left = start
 
     def attempt() -> Passing:
         system, job = work.system, work.settings
         with StepProgress(job.prompt, work.stages_left) as progress:
 
             def on_stage(stage: str, latents: Latents) -> None:
+                nonlocal left
                 progress.next_stage()
                 work.done = stage, latents
                 if stage != stages[-1] and job.num_frames > 1:
-                    shown.append(_preview(work, preview, path, fps))
+                    _preview(work, preview, path, fps)
+                    left = preview
 
             drawn = draw(system, job, progress, on_stage, resume=work.done, cuts=work.cuts)
             frames = Passing(drawn, job.num_frames, for_sheet=for_sheet)
             if job.num_frames > 1 and len(stages) < len(system.stages):
                 assert work.done is not None
-                goal, latents = _whole(system, job, path, fps), work.done[1]
+                goal, latents = _whole(work, path, fps), work.done[1]
                 keep(path, frames, fps, latents, system=system, settings=job, goal=goal)
             else:
                 write_video(path, frames, fps, lambda: record(system, job, frames.sha256()))
@@ -56,21 +61,31 @@ def make(
     try:
         frames = work.carry_on(attempt)
     except BaseException:
-        if shown or start is not None:
+        if left is not None:
             print(
-                "mutoscope: what is done is kept; go on with: mutoscope continue "
-                f"{preview if shown else start}",
+                f"mutoscope: what is done is kept; go on with: mutoscope continue {left}",
                 file=sys.stderr,
             )
         raise
     discard(preview, work.settings)
-    for complaint in frames.health.complaints(shown[0].health.colour if shown else None):
-        print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
+    complain(path, frames.health, work.colour)
     return frames
 
 
-def _preview(work: Work, preview: Path, path: Path, fps: float) -> Passing:
-    """Writes what the last stage made, and says so; the frames that were written."""
+def complain(path: Path, health: Health, colour: Sequence[float] = ()) -> None:
+    """Says on the error stream what is visibly wrong with the video at `path`.
+
+    Args:
+        path: Of the video.
+        health: Of its frames.
+        colour: The mean colour of the frames that it was made from, of 255; empty if of none.
+    """
+    for complaint in health.complaints(np.array(colour) if len(colour) else None):
+        print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
+
+
+def _preview(work: Work, preview: Path, path: Path, fps: float) -> None:
+    """Writes what the last stage made, and says so, and what is wrong with it."""
     assert work.done is not None
     system, job, (stage, latents) = work.system, work.settings, work.done
     stages, count = job.stages.split(","), latents.shape[2]
@@ -80,14 +95,21 @@ def _preview(work: Work, preview: Path, path: Path, fps: float) -> Passing:
     slower = fps * system.native_fps(so_far) / system.native_fps(stages)
     pieces = system.pieces(latents, None if work.cuts is None else work.cuts.small)
     frames = Passing((frame for piece in pieces for frame in piece[0]), count)
-    goal = Goal(job, path, fps)
+    goal = Goal(job, path, fps, tuple(work.colour))
     keep(preview, frames, slower, latents, system=system, settings=part, goal=goal)
-    print(f"{preview}  ({count} frames {height}x{width}; the rest follows)", flush=True)
-    return frames
+    print(
+        f"{preview}  ({count} frames {height}x{width}; the rest follows, or is made by: mutoscope "
+        f"continue {preview})",
+        flush=True,
+    )
+    complain(preview, frames.health, work.colour)
+    if not work.colour:
+        work.colour = frames.health.colour.tolist()
 
 
-def _whole(system: System, job: Settings, path: Path, fps: float) -> Goal:
+def _whole(work: Work, path: Path, fps: float) -> Goal:
     """What becomes of a video that was stopped early: all stages, at the speed they suit."""
+    system, job = work.system, work.settings
     stages, every = job.stages.split(","), system.stages
     later = [stage for stage in every if stage not in stages]
     times = system.enlargement(later)
@@ -99,4 +121,5 @@ def _whole(system: System, job: Settings, path: Path, fps: float) -> Goal:
         height=times * job.height,
         width=times * job.width,
     )
-    return Goal(settings, path.with_name(f"{path.stem}-whole{path.suffix}"), faster * fps)
+    whole = path.with_name(f"{path.stem}-whole{path.suffix}")
+    return Goal(settings, whole, faster * fps, tuple(work.colour))

@@ -25,16 +25,21 @@ def train(
     shipped: Annotated[
         bool, Option("--shipped", help="Take parents that are shipped, and train the rest.")
     ] = False,
+    as_shipped: Annotated[
+        bool, Option("--as-shipped", help="Each run and parent for the minutes of the shipped one.")
+    ] = False,
     dry_run: Annotated[bool, Option("--dry-run", help="Print the recipes and stop.")] = False,
 ) -> None:
     """Train recipes and their parents; the same command again goes on where it was stopped."""
+    if as_shipped and minutes is not None:
+        raise RequestError("--as-shipped says the minutes of each run. Leave --minutes out.")
     found = [find_recipe(recipe) for recipe in recipes]
     if dry_run:
         print(*found, sep="\n")
         return
     from mutoscope.cli.making import pick_device
     from mutoscope.data.sources import captioned_videos
-    from mutoscope.recipes.ship import SHIPPED, unpack
+    from mutoscope.recipes.ship import SHIPPED, shipped_minutes, unpack
     from mutoscope.training.trainer import train as run
 
     device = pick_device(device)
@@ -42,8 +47,15 @@ def train(
         captioned_videos(data)  # parents may train for hours before the first is looked at
     if shipped:
         unpack(SHIPPED, out)
+    if not as_shipped:
+        for recipe in found:
+            print(run(recipe, out, data=data, device=device, minutes=minutes))
+        return
+    lasted = {link.name: shipped_minutes(link) for recipe in found for link in recipe.chain()}
     for recipe in found:
-        print(run(recipe, out, data=data, device=device, minutes=minutes))
+        for link in recipe.chain():
+            made = run(link, out, data=data, device=device, minutes=lasted[link.name])
+        print(made)
 
 
 def find_recipe(name: str) -> "Recipe":

@@ -28,11 +28,13 @@ class Goal:
         settings: Of the finished video.
         out: Where it shall lie.
         fps: Its playing speed, Hz.
+        colour: The mean colour of the key frames, of 255, once they are there.
     """
 
     settings: Settings
     out: Path
     fps: float
+    colour: tuple[float, ...] = ()
 
 
 def keep(
@@ -65,7 +67,11 @@ def keep(
     def told() -> dict[str, object]:
         return record(system, settings, frames.sha256()) | {
             "latents_sha256": digest(file),
-            "goal": {**asdict(goal), "out": str(goal.out.absolute())},
+            "goal": {
+                **asdict(goal),
+                "out": str(goal.out.absolute()),
+                "colour": goal.colour or frames.health.colour.tolist(),
+            },
         }
 
     write_video(path, frames, fps, told)
@@ -97,7 +103,8 @@ def kept(path: Path) -> tuple[Goal, str, Latents]:
         latents = load_file(file)[_NAME]
     except (SafetensorError, KeyError) as error:
         raise DataError(f"{file} cannot be read: {error}. Make the video again.") from error
-    return Goal(settings, Path(goal["out"]), float(goal["fps"])), stage, latents
+    colour = tuple(map(float, goal.get("colour", ())))
+    return Goal(settings, Path(goal["out"]), float(goal["fps"]), colour), stage, latents
 
 
 def beside(path: Path, stage: str) -> Path:

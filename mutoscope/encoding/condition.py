@@ -36,6 +36,10 @@ class Condition:
             has a row per sample, and else the grid that its stage asks for.
         text_read: Layer -> what it made of `text`, where a stage had its network read that once for
             many steps; None where it is read anew. A condition of other texts has None again.
+        early_text: States that are told in place of `text` in much noise; None for none.
+        early_mask: Their mask.
+        early_until: The least noisy time of these, in [0, 1000).
+        early_read: As `text_read`, of `early_text`.
 
     Raises:
         RequestError: Only one of `frames` and `frame_mask` is given, or a companion has the name
@@ -53,6 +57,10 @@ class Condition:
     first_frame: int = 0
     beside: Mapping[str, Float[Tensor, "B _ _ _ _"]] = field(default_factory=dict)
     text_read: Mapping[nn.Module, tuple[Tensor, Tensor]] | None = None
+    early_text: Float[Tensor, "B E D"] | None = None
+    early_mask: Bool[Tensor, "B E"] | None = None
+    early_until: float = 1000.0
+    early_read: Mapping[nn.Module, tuple[Tensor, Tensor]] | None = None
 
     def __post_init__(self) -> None:
         if (self.frames is None) != (self.frame_mask is None):
@@ -76,7 +84,19 @@ class Condition:
         """The same condition with every tensor on `device`."""
         moved: dict[str, Any] = {name: each.to(device) for name, each in self._tensors().items()}
         moved["beside"] = {name: each.to(device) for name, each in self.beside.items()}
-        return replace(self, **moved, text_read=None)
+        return replace(self, **moved, text_read=None, early_read=None)
+
+    def at(self, time: Float[Tensor, "B"]) -> "Condition":
+        """The condition with what is told at a time as its text.
+
+        Args:
+            time: In [0, 1000), the same for all samples if there is an early text.
+        """
+        if self.early_text is None or self.early_mask is None or time[0] < self.early_until:
+            return self
+        return replace(
+            self, text=self.early_text, text_mask=self.early_mask, text_read=self.early_read
+        )
 
     def crop(self, rows: slice, columns: slice) -> "Condition":
         """The condition for those latent cells alone: frames and companions are cut.
@@ -164,6 +184,12 @@ class Condition:
             )
         text, text_mask = _joined([(part.text, part.text_mask) for part in parts])
         null_text, null_mask = _joined([(part.null_text, part.null_mask) for part in parts])
+        early: dict[str, Any] = {}
+        if any(part.early_text is not None for part in parts):
+            texts = [part.at(torch.full((1,), 1000.0)) for part in parts]
+            early_text, early_mask = _joined([(each.text, each.text_mask) for each in texts])
+            until = min(part.early_until for part in parts)
+            early = {"early_text": early_text, "early_mask": early_mask, "early_until": until}
         frames = [part.frames for part in parts if part.frames is not None]
         masks = [part.frame_mask for part in parts if part.frame_mask is not None]
         levels = [part.noise_level for part in parts if part.noise_level is not None]
@@ -178,6 +204,7 @@ class Condition:
             frame_stride=stride,
             first_frame=first,
             beside={name: torch.cat([part.beside[name] for part in parts]) for name in names[0]},
+            **early,
         )
 
     def _dropped(self, where: Mapping[str, Tensor]) -> "Condition":
@@ -195,6 +222,8 @@ class Condition:
                 [(self.text, self.text_mask), (self.null_text, self.null_mask)]
             )
             gone = where["text"].to(text.device)[..., None]
+            if bool(gone.all()):
+                dropped = replace(dropped, early_text=None, early_mask=None, early_read=None)
             dropped = replace(
                 dropped,
                 text=torch.where(gone[..., None], null_text, text),

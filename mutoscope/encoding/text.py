@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -23,6 +24,7 @@ from mutoscope.errors import RequestError
 from mutoscope.types import Batch, Loss, TextMask, TextStates
 
 START, END = "<|startoftext|>", "<|endoftext|>"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class TextEncoder:
@@ -64,10 +66,20 @@ class TextEncoder:
             mask[row, : len(values)] = True
         return ids.to(self.model.device), mask.to(self.model.device)
 
-    def encode(self, prompts: Sequence[str]) -> tuple[TextStates, TextMask]:
+    def encode(
+        self, prompts: Sequence[str], instead: Mapping[str, str] = _NOTHING
+    ) -> tuple[TextStates, TextMask]:
         """Last hidden states (B, L, D) and the mask of those to attend to; the empty prompt is
-        allowed."""
+        allowed.
+
+        Args:
+            prompts: Texts.
+            instead: Token -> the one that is read in its place.
+        """
         ids, mask = self.tokens(prompts)
+        for token, other in instead.items():
+            one, another = self.tokenizer.convert_tokens_to_ids([token, other])
+            ids = ids.masked_fill(ids == one, another)
         return self.model(input_ids=ids).last_hidden_state, mask | self.padded
 
     def summarise(self, prompts: Sequence[str]) -> Tensor:
@@ -97,7 +109,6 @@ class TextEncoder:
                 "mean something else. Use one that it does not know, e.g. zorb."
             )
 
-    @torch.no_grad()
     def add_word(self, word: str, vector: Float[Tensor, "D"] | None = None) -> int:
         """Makes `word` a token of its own, wherever it stands alone, and returns its number.
 
@@ -108,6 +119,23 @@ class TextEncoder:
             vector: Its embedding; None starts at the mean of all.
         """
         self.check_word(word)
+        return self._add(word, vector)
+
+    def add_stand_in(self, word: str, vector: Float[Tensor, "D"] | None) -> str:
+        """Makes a token that no text has, to be read in place of a word; see `encode`.
+
+        Args:
+            word: An added word.
+            vector: The embedding of the new token; None starts at the mean of all.
+
+        Returns:
+            The new token.
+        """
+        self._add(f"<{word}>", vector)
+        return f"<{word}>"
+
+    @torch.no_grad()
+    def _add(self, word: str, vector: Float[Tensor, "D"] | None) -> int:
         # The space before a word is part of its token, as it is in those of the vocabulary.
         token = AddedToken(word, single_word=True, lstrip=True, normalized=True)
         self.tokenizer.add_tokens([token])

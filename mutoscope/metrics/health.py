@@ -56,7 +56,7 @@ class Health:
         """What is to be said, in words; nothing if all seems well.
 
         Args:
-            colour: The mean colour of the key frames that the video was made from, of 255.
+            colour: The mean colour of the frames that the video was made from, of 255.
         """
         found = []
         if self.colour.mean() < BLACK:
@@ -75,5 +75,5 @@ class Health:
         if colour is not None:
             apart = np.abs(self.colour - colour).max()
             if apart > DRIFT:
-                found.append(f"colours lie {apart:.0f} of 255 levels from those of the key frames")
+                found.append(f"colours lie {apart:.0f} of 255 levels from those it was made from")
         return found

@@ -219,7 +219,7 @@ def placed() -> Recipe:
 
 
 def base() -> Recipe:
-    """That with all frames of each clip, all places alike."""
+    """The same U-Net on all frames of each clip, all places alike."""
     task = DenoiserTask(
         clips=16_000, batch_size=4, time_shift=5.0, frame_numbers=True, seed=45, samples=8
     )
@@ -242,7 +242,7 @@ def video() -> Recipe:
 
 
 def final() -> Recipe:
-    """LaVie's base model: the same for longer, with things that weigh less, or some come twice."""
+    """The same for longer, with less weight on things: too much of it and some come twice."""
     task = DenoiserTask(
         clips=16_000,
         batch_size=8,

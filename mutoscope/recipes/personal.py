@@ -121,8 +121,8 @@ class PersonalTask:
         network = modules["network"]
         assert isinstance(network, VideoUNet)
         layers = {f"unet.{name}": tensor for name, tensor in lora_layers(network).items()}
-        lora = Lora(self.word, _word(modules["text_encoder"]), layers, self.base, self.model)
-        write_lora(lora, folder)
+        vector = _word(modules["text_encoder"])
+        write_lora(Lora(self.word, vector, layers, self.base, self.model, self.like), folder)
 
 
 def task_for(

@@ -25,6 +25,7 @@ from mutoscope.recipes.super_resolution import DETAIL, NOISE_LEVEL, STEPS
 from mutoscope.systems.lavie import LaVie
 from mutoscope.training.footage import of_footage
 from mutoscope.training.provenance import read_provenance, read_record, write_provenance
+from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import claim
 from mutoscope.video.atomic import whole
 from mutoscope.world.grammar import VOCABULARY
@@ -177,6 +178,22 @@ def unpack(shipped: Path, runs: Path) -> None:
         shutil.copy(record, draft / "provenance.json")
         write_provenance(read_provenance(draft), draft)
         draft.rename(model)
+
+
+def shipped_minutes(recipe: Recipe) -> float:
+    """How long the shipped run of a recipe was trained.
+
+    Raises:
+        RequestError: No such run is shipped, or one of another recipe.
+    """
+    record = SHIPPED / "provenance" / f"{recipe.name}.json"
+    found = read_record(record) if record.is_file() else None
+    if found is None or found.hash != recipe.hash():
+        raise RequestError(
+            f"how long {recipe.name!r} was trained is not on record: nothing is shipped of it. "
+            "Give --minutes, or train it to its last step."
+        )
+    return found.minutes
 
 
 def _weights(place: Path) -> list[Path]:

@@ -1,7 +1,8 @@
 """TextStage: what the stages that are told a sentence share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 from torch import Generator, nn
@@ -13,6 +14,8 @@ from mutoscope.encoding.text import TextEncoder
 from mutoscope.nn.attention import ReadText
 from mutoscope.stages.stage import EVEN_TIMES, Stage
 from mutoscope.types import Latents, TextMask, TextStates, Times
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class TextStage(Stage):
@@ -39,11 +42,29 @@ class TextStage(Stage):
         self.text = text
         self.text_dropout = text_dropout
 
-    def describe(self, prompts: list[str], *, negative: str = "") -> Condition:
-        """What the denoiser is told when it samples: prompts, and what guidance leads away from."""
+    def describe(
+        self,
+        prompts: list[str],
+        *,
+        negative: str = "",
+        early: Mapping[str, str] = _NOTHING,
+        early_until: float = 1000.0,
+    ) -> Condition:
+        """What the denoiser is told when it samples: prompts, and what guidance leads away from.
+
+        Args:
+            prompts: One per sample.
+            negative: What guidance leads away from.
+            early: Token -> the one that is told in its place in much noise.
+            early_until: The least noisy time of that.
+        """
         text, text_mask = self.text.encode(prompts)
         null_text, null_mask = self.text.encode([negative] * len(prompts))
-        return Condition(text=text, text_mask=text_mask, null_text=null_text, null_mask=null_mask)
+        told = Condition(text=text, text_mask=text_mask, null_text=null_text, null_mask=null_mask)
+        if not early:
+            return told
+        early_text, early_mask = self.text.encode(prompts, early)
+        return replace(told, early_text=early_text, early_mask=early_mask, early_until=early_until)
 
     def states_for_training(
         self, captions: Sequence[str], generator: Generator
@@ -59,16 +80,22 @@ class TextStage(Stage):
 
     def read_once(self, condition: Condition) -> Condition:
         """With the keys and values of its text, which no step changes."""
-        read: ReadText = self.network.read_text(condition.text)  # type: ignore[operator]
-        return replace(condition, text_read=read)
+        reads: Callable[[TextStates], ReadText] = self.network.read_text  # type: ignore[assignment]
+        early = condition.early_text
+        return replace(
+            condition,
+            text_read=reads(condition.text),
+            early_read=None if early is None else reads(early),
+        )
 
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
+        told = condition.at(time)
         return {
             "sample": noisy,
             "timestep": time,
-            "encoder_hidden_states": condition.text,
-            "text_mask": condition.text_mask,
-            "text_read": condition.text_read,
+            "encoder_hidden_states": told.text,
+            "text_mask": told.text_mask,
+            "text_read": told.text_read,
         }
 
 

@@ -74,6 +74,8 @@ class Cascade(System):
         padded_text: Whether prompts were filled up to the text encoder's full length in training
             and the filling attended to, as in Stable Diffusion.
         vocabulary: The words of its training captions; empty where these were free text.
+        early_words: Taught word -> the token that the base is told in its place in much noise.
+        early_words_until: The least noisy time of that.
 
     Raises:
         RequestError: There is no network, or one without what it works with, or something is
@@ -134,6 +136,8 @@ class Cascade(System):
         smooth_fps: float | None = None,
         padded_text: bool = False,
         vocabulary: Sequence[str] = (),
+        early_words: Mapping[str, str] = _NONE,
+        early_words_until: float = 950.0,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -175,6 +179,8 @@ class Cascade(System):
             smooth_fps=smooth_fps,
             padded_text=padded_text,
             vocabulary=list(vocabulary),
+            early_words=dict(early_words),
+            early_words_until=early_words_until,
         )
         self._check_components()
 

@@ -28,7 +28,7 @@ from mutoscope.systems.lora import base_hash, read_lora
 from mutoscope.systems.pieces import Piece, Stretches
 from mutoscope.systems.system import OnStage, OutputType, Seeds, VideoOutput, in_bytes
 from mutoscope.types import Latents, Size, Video
-from mutoscope.video.frames import Frames, to_bytes, to_floats
+from mutoscope.video.frames import Footage, Frames, in_parts, to_bytes, to_floats
 
 
 class LaVie(Cascade):
@@ -130,7 +130,7 @@ class LaVie(Cascade):
             check_clips(self.base, frames, len(parts), image)
         self.check_texts(prompts, negative_prompt, wanted)
         if UPSCALE in wanted:
-            self._upscaling().check_noise_level(level)
+            self.check_noise_level(level)
         cuts = cuts or self.usual_cuts()
 
         done, latents = ("", None) if resume is None else resume
@@ -207,7 +207,12 @@ class LaVie(Cascade):
                 f"{folder} was learned for a model with other weights ({lora.base}, {lora.model}); "
                 f"these are {found}. Load that model as it was, in fp32 and without another LoRA."
             )
-        self._text().add_word(lora.word, lora.vector)
+        text = self._text()
+        text.add_word(lora.word, lora.vector)
+        if lora.like:
+            # How things move is decided in much noise, and the word has never seen anything move.
+            begun = text.add_stand_in(lora.word, text.mean_of(lora.like))
+            self.register_to_config(early_words={**self.config.early_words, lora.word: begun})
         self.base.load_lora_adapter(lora.layers, prefix="unet")
         self.base.fuse_lora(safe_fusing=True)
         self.base.unload_lora()
@@ -218,7 +223,7 @@ class LaVie(Cascade):
     @torch.inference_mode()
     def interpolate(
         self,
-        frames: Frames,
+        frames: Footage,
         prompt: str = "",
         *,
         fps: float,
@@ -230,7 +235,8 @@ class LaVie(Cascade):
         """Makes any video smoother: all frames are drawn anew, between the given ones and at them.
 
         Args:
-            frames: uint8 K H W 3, at least two; of any size up to four times the native one.
+            frames: uint8 K H W 3, at least two, of any size; what is larger than the native one is
+                made in tiles and takes as much longer. They are looked through once.
             prompt: What they show; the model draws better if it is told.
             fps: Their frame rate, Hz; the result has `factor` times that.
             seed: Of the noise.
@@ -239,8 +245,7 @@ class LaVie(Cascade):
             output_type: See `VideoOutput`.
 
         Raises:
-            RequestError: There is nothing between the frames, they are too large, or this model
-                does not interpolate.
+            RequestError: There is nothing between the frames, or this model does not interpolate.
         """
         if INTERPOLATE not in self.stages:
             raise RequestError(
@@ -255,12 +260,10 @@ class LaVie(Cascade):
         factor = codec.spatial_factor
         # The last row and column are repeated up to the next size that the autoencoder can code.
         tall, wide = -(-height // factor) * factor, -(-width // factor) * factor
-        self.check_size(Size(tall, wide), factor, self.native_size)
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         cuts = cuts or self.usual_cuts()
-        at_once = cuts.small.frames
         with self.at_work("vae"):
-            parts = (frames[start : start + at_once] for start in range(0, count, at_once))
+            parts = in_parts(frames, cuts.small.frames)
             videos = (to_floats(np.pad(part, margins, mode="edge"))[None] for part in parts)
             keys = torch.cat([codec.encode(video) for video in videos], dim=2)
         latents = self._filled_in(keys, [prompt], None, seed, cuts, on_step)
@@ -270,7 +273,7 @@ class LaVie(Cascade):
     @torch.inference_mode()
     def upscale(
         self,
-        frames: Frames,
+        frames: Footage,
         prompt: str = "",
         *,
         fps: float,
@@ -283,7 +286,8 @@ class LaVie(Cascade):
         """Makes any video larger, in windows of frames and tiles, so memory does not grow with it.
 
         Args:
-            frames: uint8 F H W 3; of any size up to four times the native one.
+            frames: uint8 F H W 3, of any size; they are looked through once, and of a long video a
+                few are there at a time.
             prompt: What they show; the model draws better if it is told.
             fps: Their frame rate, Hz, which stays.
             noise_level: As in `__call__`.
@@ -293,23 +297,24 @@ class LaVie(Cascade):
             output_type: See `VideoOutput`; "uint8" needs memory for all large frames.
 
         Raises:
-            RequestError: The frames are too large, or this model does not enlarge.
+            RequestError: This model does not enlarge.
         """
         if UPSCALE not in self.stages:
             raise RequestError("this model has no network that enlarges. Use one that has.")
         count, height, width, _ = frames.shape
-        self.check_size(Size(height, width), 1, self.native_size)
         # The last row and column are repeated until the network can halve the grid.
         step = 2 ** (len(self.upscaler.config.block_out_channels) - 1)
         tall, wide = -(-height // step) * step, -(-width // step) * step
         margins = ((0, 0), (0, tall - height), (0, wide - width), (0, 0))
         level = self.config.noise_level if noise_level is None else noise_level
-        self._upscaling().check_noise_level(level)
+        self.check_noise_level(level)
         generators = self.generators(seed, 1, stage=UPSCALE)
         cuts = cuts or self.usual_cuts()
 
+        stretches = Stretches(part[None] for part in in_parts(frames, cuts.small.frames))
+
         def small(part: slice) -> Piece:
-            return np.pad(frames[part], margins, mode="edge")[None]
+            return np.pad(stretches(part)[0], margins, mode="edge")[None]
 
         asked = [prompt], None, level, generators, cuts, on_step
         times = self.enlargement([UPSCALE])
@@ -428,6 +433,13 @@ class LaVie(Cascade):
             told, negative = self._told(stage, list(prompts), negative_prompt)
             self._text(stage).tokens([*told, negative])
 
+    def check_noise_level(self, level: int) -> None:
+        if UPSCALE not in self.stages:
+            raise RequestError(
+                f"noise level {level} cannot be used: this model does not enlarge. Leave it out."
+            )
+        self._upscaling().check_noise_level(level)
+
     def _described(
         self, draws: TextStage, stage: str, prompts: list[str], negative_prompt: str | None
     ) -> Condition:
@@ -435,4 +447,7 @@ class LaVie(Cascade):
         told, negative = self._told(stage, prompts, negative_prompt)
         own = stage == UPSCALE and self.upscaler_text_encoder is not None
         with self.at_work("upscaler_text_encoder" if own else "text_encoder"):
-            return draws.describe(told, negative=negative)
+            if stage != BASE:
+                return draws.describe(told, negative=negative)
+            early, until = self.config.early_words, self.config.early_words_until
+            return draws.describe(told, negative=negative, early=early, early_until=until)

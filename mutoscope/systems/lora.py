@@ -26,6 +26,7 @@ class Lora:
         layers: Low-rank changes of the base, by the names of diffusers' LoRA files (`unet....`).
         base: Hash of the weights that they were learned for; see `base_hash`.
         model: What that model was called.
+        like: Known words at whose mean the new one began, and which stand for it in much noise.
     """
 
     word: str
@@ -33,6 +34,7 @@ class Lora:
     layers: Mapping[str, Tensor]
     base: str
     model: str
+    like: tuple[str, ...] = ()
 
 
 def base_hash(system: System) -> str:
@@ -61,6 +63,7 @@ def write_lora(lora: Lora, folder: Path) -> None:
         folder: An existing folder.
     """
     header = {"format": "pt", "word": lora.word, "base": lora.base, "model": lora.model}
+    header["like"] = ",".join(lora.like)
     files = {
         LORA_WEIGHT_NAME_SAFE: lora.layers,
         TEXT_INVERSION_NAME_SAFE: {lora.word: lora.vector},
@@ -87,7 +90,8 @@ def read_lora(folder: Path) -> Lora:
             header = opened.metadata() or {}
         word = header["word"]
         vector = load_file(folder / TEXT_INVERSION_NAME_SAFE)[word]
-        return Lora(word, vector, load_file(file), header["base"], header["model"])
+        like = tuple(filter(None, header.get("like", "").split(",")))
+        return Lora(word, vector, load_file(file), header["base"], header["model"], like)
     except KeyError as error:
         raise ModelError(
             f"{folder} does not say for which weights it was learned: only what mutoscope "

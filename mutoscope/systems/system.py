@@ -237,6 +237,14 @@ class System(DiffusionPipeline):
             RequestError: One is too long.
         """
 
+    @abstractmethod
+    def check_noise_level(self, level: int) -> None:
+        """Finds out whether the upscaler knows videos with so much noise.
+
+        Raises:
+            RequestError: It does not, or there is none.
+        """
+
     def check_num_frames(self, num_frames: int, native: int) -> int:
         """The frame count, if the system can make it.
 

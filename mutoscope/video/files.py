@@ -16,7 +16,7 @@ import numpy as np
 from mutoscope.errors import DataError, RequestError
 from mutoscope.types import Size
 from mutoscope.video.atomic import check_place, whole
-from mutoscope.video.frames import Frame, Frames, fit
+from mutoscope.video.frames import Footage, Frame, Frames, fit
 from mutoscope.video.pictures import (
     GIF_MOST_FPS,
     PILLOW_ENDINGS,
@@ -239,41 +239,84 @@ def each_frame(path: Path) -> Iterator[Frame]:
         yield from _decoded(container, _video_stream(container, path), path)
 
 
-def read_steady(path: Path) -> tuple[Frames, float]:
-    """All frames of anyone's video as a player would show them, at one constant rate.
+def read_steady(path: Path, size: Size | None = None) -> tuple[Footage, float]:
+    """Anyone's video as a player would show it, at one constant rate.
 
     Of a variable rate becomes its average; a frame that is shown for long comes several times.
-    Pictures that a phone filmed on its side are turned upright.
+    Pictures that a phone filmed on its side are turned upright. Frames of a video file are decoded
+    when they are taken; those of an animation or a folder are there at once.
 
     Args:
         path: A video file, or a folder of pictures that `write_video` made.
+        size: What the middle of each frame is scaled to; None for frames as they are.
 
     Returns:
-        The frames as uint8 F H W 3, and frames per second.
+        The frames, and how many come in a second.
 
     Raises:
-        DataError: There is no such file, it is damaged, or it holds no pictures.
+        DataError: There is no such file, it is damaged, or it holds no pictures; of a file that is
+            damaged in the middle, when that is reached.
     """
-    if path.is_dir() or path.suffix.lower() in PILLOW_ENDINGS:
-        return read_frames(path)
-    with _readable(path), av.open(str(path)) as container:
-        stream = _video_stream(container, path)
-        rate = _rate(stream)
-        begins: list[float] = []
-        pictures: list[np.ndarray] = []
-        for frame in container.decode(stream):
-            begins.append(frame.time if frame.time is not None else len(begins) / rate)
-            pictures.append(_upright(frame))
-        if len(pictures) < max(stream.frames, 1):
-            raise DataError(
-                f"{path} is damaged: it ends after {len(pictures)} of {stream.frames} frames. "
-                "Fetch or make it again."
-            )
-        # The frame shown at each moment is the last that had begun, but for rounding.
-        count = max(1, round((begins[-1] - begins[0]) * rate) + 1)
-        moments = begins[0] + (np.arange(count) + 0.1) / rate
-        shown = np.searchsorted(np.asarray(begins), moments, side="right") - 1
-        return np.stack([pictures[number] for number in shown]), rate
+    if not path.is_dir() and path.suffix.lower() not in PILLOW_ENDINGS:
+        video = SteadyVideo(path, size)
+        return video, video.fps
+    frames, fps = read_frames(path)
+    return frames if size is None else fit(frames, size), fps
+
+
+class SteadyVideo:
+    """The frames of a video file at one constant rate, decoded anew by each that looks through.
+
+    Args:
+        path: A video file.
+        size: As of `read_steady`.
+
+    Attributes:
+        shape: Frames, height, width and 3.
+        fps: Their rate, Hz.
+
+    Raises:
+        DataError: As `read_steady`.
+    """
+
+    def __init__(self, path: Path, size: Size | None) -> None:
+        self.path, self.size = path, size
+        with _readable(path), av.open(str(path)) as container:
+            stream = _video_stream(container, path)
+            self.fps = _rate(stream)
+            packets = [each for each in container.demux(stream) if each.size]
+            self._meant = max(stream.frames, 1)
+            if len(packets) < self._meant:
+                raise _cut_short(path, len(packets), self._meant)
+            times = [float(p.pts * p.time_base) for p in packets if p.pts is not None]
+            # Old formats say no times; their rate is constant.
+            even = [number / self.fps for number in range(len(packets))]
+            begins = sorted(times) if len(times) == len(packets) else even
+            # The frame shown at each moment is the last that had begun, but for rounding.
+            count = max(1, round((begins[-1] - begins[0]) * self.fps) + 1)
+            self._moments = begins[0] + (np.arange(count) + 0.1) / self.fps
+        with _readable(path), av.open(str(path)) as container:
+            first = next(container.decode(_video_stream(container, path)), None)
+            if first is None:
+                raise _cut_short(path, 0, len(packets))
+            height, width = _upright(first).shape[:2] if size is None else (size.height, size.width)
+        self.shape = (count, height, width, 3)
+
+    def __iter__(self) -> Iterator[Frame]:
+        done, count, number = 0, len(self._moments), -1
+        shown: Frame | None = None
+        with _readable(self.path), av.open(str(self.path)) as container:
+            for number, frame in enumerate(container.decode(_video_stream(container, self.path))):
+                begins = frame.time if frame.time is not None else number / self.fps
+                while shown is not None and done < count and begins > self._moments[done]:
+                    yield shown
+                    done += 1
+                shown = _upright(frame)
+                if self.size is not None:
+                    shown = fit(shown[None], self.size)[0]
+            if shown is None or number + 1 < self._meant:
+                raise _cut_short(self.path, number + 1, self._meant)
+            yield from (shown for _ in range(count - done))
 
 
 def read_clip(path: Path, *, start: float, num_frames: int, fps: float, size: Size) -> Frames:
@@ -377,10 +420,13 @@ def _decoded(
         count += 1
         yield frame.to_ndarray(format="rgb24")
     if count < max(stream.frames, 1):
-        raise DataError(
-            f"{path} is damaged: it ends after {count} of {stream.frames} frames. Fetch or make it "
-            "again."
-        )
+        raise _cut_short(path, count, stream.frames)
+
+
+def _cut_short(path: Path, there: int, meant: int) -> DataError:
+    return DataError(
+        f"{path} is damaged: it ends after {there} of {meant} frames. Fetch or make it again."
+    )
 
 
 def _rate(stream: "av.VideoStream") -> float:

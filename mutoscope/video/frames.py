@@ -1,6 +1,9 @@
 """Range and layout of frames: uint8 F H W C in files, float B C F H W in the package."""
 
 import hashlib
+from collections.abc import Iterator
+from itertools import islice
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +16,25 @@ from mutoscope.types import Size, Video
 
 Frames = UInt8[ndarray, "F H W 3"]
 Frame = UInt8[ndarray, "H W 3"]
+
+
+@runtime_checkable
+class Footage(Protocol):
+    """Frames one after the other, which need never be there all at once; `Frames` will do."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """F, H, W and 3."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+def in_parts(footage: Footage, most: int) -> Iterator[Frames]:
+    """All frames, `most` at a time."""
+    frames = iter(footage)
+    while part := list(islice(frames, most)):
+        yield np.stack(part)
 
 
 def to_floats(frames: Frames) -> Float[torch.Tensor, "3 F H W"]:

@@ -1,6 +1,7 @@
 """A cascade on the command line: the preview, stopping early, and going on where it stopped."""
 
 import os
+import re
 import signal
 import time
 import warnings
@@ -17,6 +18,7 @@ from mutoscope.cli.main import main
 from mutoscope.cli.passing import Passing
 from mutoscope.stages.interpolation import Interpolation
 from mutoscope.stages.super_resolution import SuperResolution
+from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.system import System
 from mutoscope.video.files import probe, read_frames
 from tests.cli.conftest import Result
@@ -39,8 +41,9 @@ def test_one_command_makes_the_whole_video(run: Run, cascade_folder: Path) -> No
     result = run("generate", PROMPT, "--model", cascade_folder, "--out", "v.mp4")
     assert result.code == 0
     lines = result.out.splitlines()
-    assert lines[0] == "v.preview.mp4  (4 frames 16x24; the rest follows)"
-    assert lines[1] == "v.preview.mp4  (13 frames 16x24; the rest follows)"
+    later = "the rest follows, or is made by: mutoscope continue v.preview.mp4"
+    assert lines[0] == f"v.preview.mp4  (4 frames 16x24; {later})"
+    assert lines[1] == f"v.preview.mp4  (13 frames 16x24; {later})"
     assert lines[2].startswith("v.mp4  (13 frames 32x48, seed 0, ")
     info = probe(Path("v.mp4"))
     assert (info.num_frames, info.fps) == (13, 32.0)
@@ -150,7 +153,7 @@ def test_killed_while_interpolating_it_goes_on(run: Run, cascade_folder: Path) -
             main(["generate", PROMPT, *options])
         finally:
             os._exit(1)
-    preview, end = Path("v.preview.mp4"), time.monotonic() + 60
+    preview, end = Path("v.preview.mp4"), time.monotonic() + 180
     while not preview.exists() and time.monotonic() < end:
         time.sleep(0.001)
     os.kill(process, signal.SIGKILL)
@@ -184,11 +187,33 @@ def test_only_key_frames_with_their_latents_go_on(run: Run, cascade_folder: Path
 def test_a_video_that_shows_nothing_is_pointed_out(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def black(self: System, latents: torch.Tensor, *told: object) -> Iterator[np.ndarray]:
-        yield np.zeros((1, latents.shape[2], 16, 24, 3), np.uint8)
-
-    monkeypatch.setattr(System, "pieces", black)
+    monkeypatch.setattr(System, "pieces", flat(0))
     model = ("--model", cascade_folder, "--stages", "base,interpolate")
     result = run("generate", PROMPT, *model, "--out", "v.webp")
     assert result.code == 0
-    assert result.err.startswith("mutoscope: look at v.webp: all frames are black.")
+    first, last = (line for line in result.err.splitlines() if "all frames are black" in line)
+    assert first.startswith("mutoscope: look at v.preview.mp4: ")  # before the next stage begins
+    assert last.startswith("mutoscope: look at v.webp: ")
+
+
+def flat(level: int) -> Callable[..., Iterator[np.ndarray]]:
+    """A decoder that sees one level everywhere."""
+
+    def pieces(self: System, latents: torch.Tensor, *told: object) -> Iterator[np.ndarray]:
+        yield np.full((1, latents.shape[2], 16, 24, 3), level, np.uint8)
+
+    return pieces
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_later_stage_is_compared_with_the_key_frames_even_after_a_stop(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    ask = "generate", PROMPT, "--model", cascade_folder, "--stages"
+    assert run(*ask, "base,interpolate", "--out", "v.mp4").code == 0
+    large = np.full((1, 13, 32, 48, 3), level, np.uint8)
+    monkeypatch.setattr(LaVie, "_enlarged", lambda *_: iter([large]))
+    result = run("continue", "v.mp4")
+    assert result.code == 0, result.err
+    assert re.search(r"v-whole\.mp4: colours lie \d+ of 255 levels from", result.err)

@@ -1,17 +1,19 @@
 """`interpolate` and `upscale`: any video file becomes smoother or larger; what cannot is said."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
+from mutoscope.stages.super_resolution import SuperResolution
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Size
 from mutoscope.video.files import probe, read_clip, read_frames, read_steady, write_video
-from mutoscope.video.frames import Frames
+from mutoscope.video.frames import Frame, Frames
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
 from tests.cli.conftest import Result
@@ -72,20 +74,89 @@ def test_a_video_becomes_larger(run: Run, cascade_folder: Path, tiny_cascade: La
 
 
 @pytest.mark.slow
+def test_a_video_far_larger_than_what_the_networks_learned_is_made_in_tiles(
+    run: Run, cascade_folder: Path, tiny_cascade: LaVie
+) -> None:
+    frames = clip(2, 100, 160)
+    write_video(Path("in.webp"), frames, 8.0, {})
+    model = ("--model", cascade_folder, "--out", "v.webp")
+    assert run("interpolate", "in.webp", *model).code == 0
+    assert probe(Path("v.webp")).num_frames == 5
+    assert run("upscale", "in.webp", *model).code == 0
+    assert probe(Path("v.webp")).height == 200
+
+
+@pytest.mark.slow
+def test_what_is_visibly_wrong_with_a_result_is_said(
+    run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(Path("in.mp4"), clip(), 8.0, {})
+    model = ("--model", cascade_folder)
+    assert "are black" not in run("interpolate", "in.mp4", *model).err
+    Path("in-smooth.mp4").unlink()
+
+    def black(self: LaVie, latents: torch.Tensor, *_: object) -> Iterator[np.ndarray]:
+        yield np.zeros((1, latents.shape[2], 24, 32, 3), np.uint8)
+
+    monkeypatch.setattr(LaVie, "pieces", black)
+    said = run("interpolate", "in.mp4", *model).err
+    assert "mutoscope: look at in-smooth.mp4: all frames are black." in said
+    assert "colours lie" in said
+
+
+@pytest.mark.slow
+def test_of_a_long_video_few_frames_are_there_at_a_time(
+    cascade_folder: Path, tiny_cascade: LaVie, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "long.mp4", np.tile(clip(10, 16, 24), (30, 1, 1, 1)), 8.0, {})
+    frames, _ = read_steady(tmp_path / "long.mp4")
+    assert frames.shape == (300, 16, 24, 3)
+    taken: list[int] = []
+
+    class Counted:
+        shape = frames.shape
+
+        def __iter__(self) -> Iterator[Frame]:
+            for number, frame in enumerate(frames):
+                taken.append(number)
+                yield frame
+
+    monkeypatch.setattr(SuperResolution, "predict", lambda stage, noisy, *_: noisy)
+    output = tiny_cascade.upscale(Counted(), fps=8.0, output_type="pieces")
+    done = 0
+    for piece in output.frames:
+        done += piece.shape[1]
+        assert len(taken) <= done + 24
+    assert (done, taken) == (300, list(range(300)))
+
+
+@pytest.mark.parametrize("command", ["interpolate", "upscale"])
+def test_a_video_without_pictures(run: Run, cascade_folder: Path, command: str) -> None:
+    with av.open("sound.mp4", "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        quiet.rate = 8000
+        container.mux(stream.encode(quiet))
+        container.mux(stream.encode(None))
+    result = run(command, "sound.mp4", "--model", cascade_folder)
+    assert result.code == 1
+    assert "sound.mp4 holds no pictures, only sound" in result.err
+    assert [path.name for path in Path().iterdir()] == ["sound.mp4"]
+
+
+@pytest.mark.slow
 def test_what_cannot_be_interpolated_is_said(
     run: Run, cascade_folder: Path, tiny_folder: Path
 ) -> None:
     write_video(Path("one.webp"), clip(1), 8.0, {})
-    write_video(Path("large.webp"), clip(2, 100, 160), 8.0, {})
     Path("text.mp4").write_text("no video")
     model = ("--model", cascade_folder)
     for arguments, words in (
         (("one.webp", *model), "a video of 1 frame has nothing between its frames"),
-        (("large.webp", *model), "size 100x160 cannot be made"),
         (("text.mp4", *model), "text.mp4 cannot be read as a video"),
         (("none.mp4", *model), "none.mp4 does not exist"),
         (("one.webp", *model, "--out", "v.png"), "v.png cannot hold a video"),
-        (("large.webp", "--model", tiny_folder), "no network that interpolates"),
+        (("one.webp", "--model", tiny_folder), "no network that interpolates"),
     ):
         result = run("interpolate", *arguments)
         assert result.code == 1
@@ -133,7 +204,7 @@ def test_a_variable_rate_becomes_a_constant_one(tmp_path: Path) -> None:
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     frames, rate = read_steady(path)
-    levels = (frames.mean(axis=(1, 2, 3)) / 40).round().astype(int).tolist()
+    levels = [round(frame.mean() / 40) for frame in frames]
     lengths = np.array([levels.count(number) for number in range(6)]) / rate
     assert sorted(levels) == levels
     # To half a frame of the average rate, each picture is shown as long as it was.
@@ -152,8 +223,9 @@ def test_a_video_filmed_on_its_side_is_turned_upright(tmp_path: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
-    frames, _ = read_steady(turned)
-    assert frames.shape == (3, 64, 32, 3)
+    video, _ = read_steady(turned)
+    assert video.shape == (3, 64, 32, 3)
+    frames = np.stack(list(video))
     assert frames[:, 32:].mean() - frames[:, :32].mean() > 200  # left went down
     # Training sees it as players do, too.
     part = read_clip(turned, start=0.0, num_frames=3, fps=8.0, size=Size(64, 32))

@@ -85,10 +85,31 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
         "reuse_interval": 1,
         "reuse_layers": 0,
         "compiled": False,
+        "noise_level": None,
     }
     assert set(info["made"]) == {
         "settings", "frames_sha256", "weights", "mutoscope", "package", "versions", "machine",
     }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_noise_level_reaches_the_upscaler_even_after_a_stop(
+    run: Run, cascade_folder: Path, tiny_folder: Path
+) -> None:
+    ask = "generate", PROMPT, "--model", cascade_folder
+
+    def sha(name: str) -> object:
+        return probe(Path(name)).metadata["frames_sha256"]
+
+    assert run(*ask, "--out", "usual.mp4").code == 0
+    assert run(*ask, "--out", "more.mp4", "--noise-level", 7).code == 0
+    assert run(*ask, "--out", "keys.mp4", "--noise-level", 7, "--stages", "base").code == 0
+    assert run("continue", "keys.mp4", "--out", "later.mp4").code == 0
+    assert sha("more.mp4") == sha("later.mp4") != sha("usual.mp4")
+    assert run("replay", "more.mp4").code == 0
+    small = "generate", PROMPT, "--model", tiny_folder, "--noise-level"
+    assert "does not enlarge" in run(*small, 7).err
+    assert "noise level 400 cannot be used" in run(*ask, "--noise-level", 400).err
 
 
 @pytest.mark.slow

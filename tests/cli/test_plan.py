@@ -71,7 +71,9 @@ def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) ->
     assert "all in memory" in run(*asked, "1GB").out
     tight = run(*asked, least(run(*asked, "400MB"))).out
     assert "each network in memory only while it works" in tight
-    assert re.search(r"^upscale .* tiles of \d+x\d+, guidance in two calls$", tight, re.M)
+    assert re.search(
+        r"^upscale .* tiles of \d+x\d+, guidance in two calls, attention in 4 parts$", tight, re.M
+    )
 
 
 @pytest.mark.long

@@ -46,6 +46,26 @@ def test_shipped_models_stand_for_the_parents_and_one_may_come_back(
     assert not (tmp_path / "runs" / "own_interpolation").exists()
 
 
+def test_each_run_may_last_as_long_as_the_shipped_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[tuple[str, float | None]] = []
+
+    def train(recipe: Recipe, out: Path, *, minutes: float | None, **_: object) -> Path:
+        trained.append((recipe.name, minutes))
+        return out / recipe.name
+
+    monkeypatch.setattr("mutoscope.training.trainer.train", train)
+    names = ["mini:words", "mini:autoencoder4"]
+    result = run("train", *names, "--out", tmp_path, "--as-shipped")
+    assert [name for name, _ in trained] == ["oracle", "text", "words", "autoencoder4"]
+    assert dict(trained)["oracle"] == pytest.approx(44.5, abs=0.1)
+    assert result.out.splitlines() == [str(tmp_path / "words"), str(tmp_path / "autoencoder4")]
+    ask = "train", "--out", tmp_path, "--as-shipped"
+    assert "not on record: nothing is shipped" in run(*ask, "curriculum:curriculum").err
+    assert "Leave --minutes out" in run(*ask, "mini:words", "--minutes", 3).err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

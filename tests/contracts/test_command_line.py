@@ -7,8 +7,8 @@ from mutoscope.cli.main import app
 FROZEN = {
     "generate": (
         "prompt --model --lora --out --prompts --negative --seed --num-videos --steps --guidance "
-        "--size --num-frames --seconds --image --stages --still --fps --sheet --device --dtype "
-        "--memory --compile --max-quality-loss"
+        "--noise-level --size --num-frames --seconds --image --stages --still --fps --sheet "
+        "--device --dtype --memory --compile --max-quality-loss"
     ),
     "plan": "--model --size --num-frames --seconds --stages --memory --device --dtype",
     "replay": "file",
@@ -21,7 +21,7 @@ FROZEN = {
     "personalize": "pictures --name --out --model --like --steps --device",
     "evaluate": "--out --model --split --prompts --seeds",
     "convert": "--out system --from --base --interpolation --upscale --sd --x4",
-    "train": "recipes --out --data --device --minutes --shipped --dry-run",
+    "train": "recipes --out --data --device --minutes --shipped --as-shipped --dry-run",
 }
 
 

@@ -81,6 +81,37 @@ def test_what_was_read_of_a_text_goes_with_it_and_with_no_other() -> None:
         assert other.text_read is None
 
 
+def early() -> Condition:
+    return replace(
+        condition(2, length=4, null_length=2),
+        early_text=torch.full((2, 5, 4), 7.0),
+        early_mask=torch.ones(2, 5, dtype=torch.bool),
+        early_until=950.0,
+    )
+
+
+@pytest.mark.parametrize(("time", "is_early"), [(999.0, True), (950.0, True), (949.0, False)])
+def test_in_much_noise_another_text_is_told(time: float, is_early: bool) -> None:
+    given = early()
+    told = given.at(torch.full((2,), time))
+    assert torch.equal(told.text, torch.full((2, 5, 4), 7.0) if is_early else given.text)
+    assert told.text_mask.shape == told.text.shape[:2]
+
+
+def test_without_text_nothing_is_told_early_and_both_still_stack() -> None:
+    given = early()
+    branches = [given, given.without("text")]
+    assert branches[1].early_text is None
+    both = Condition.stack(branches)
+    in_noise, later = both.at(torch.full((4,), 950.0)), both.at(torch.full((4,), 100.0))
+    assert torch.equal(in_noise.text[:2], torch.full((2, 5, 4), 7.0))
+    assert torch.equal(later.text[:2], given.text)
+    for told in (in_noise, later):  # of the null text there are two tokens
+        assert torch.equal(told.text[2:, :2], given.null_text)
+        assert not told.text_mask[2:, 2:].any()
+    assert given.to("cpu").early_text is not None
+
+
 def test_without_nothing_is_the_same() -> None:
     told = condition()
     assert told.without() is told

@@ -1,13 +1,16 @@
 """A word on disk: it comes back as it was, only for the weights it was learned for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import ModelError, RequestError
 from mutoscope.nn.lora import add_lora, lora_layers
 from mutoscope.nn.temporal import is_temporal
@@ -69,6 +72,45 @@ def test_a_model_that_was_taught_can_be_saved_and_loaded(folder: Path) -> None:
     again = load(folder / "model")
     assert again.unknown_words(PROMPT) == []
     assert np.array_equal(again(PROMPT, seeds=1).frames, taught(PROMPT, seeds=1).frames)
+
+
+@pytest.mark.slow
+def test_in_much_noise_known_words_stand_for_the_new_one(folder: Path) -> None:
+    plain = build_tiny_system().load_lora(folder)
+    assert plain.config.early_words == {}
+    lora = replace(read_lora(folder), like=("star", "sea"))
+    write_lora(lora, folder)
+    assert read_lora(folder).like == ("star", "sea")
+    taught = build_tiny_system().load_lora(folder)
+    assert taught.config.early_words == {"zorb": "<zorb>"}
+    table = taught.text_encoder.get_input_embeddings().weight
+    assert torch.equal(
+        table[-1], TextEncoder(taught.text_encoder, taught.tokenizer).mean_of(lora.like)
+    )
+    seen: list[tuple[float, torch.Tensor]] = []
+    forward = taught.base.forward
+
+    def watched(**told: Any) -> object:
+        seen.append((float(told["timestep"][0]), told["encoder_hidden_states"]))
+        return forward(**told)
+
+    taught.base.forward = watched
+    frames = taught(PROMPT, seeds=1, steps=8).frames
+    taught.base.forward = forward
+    late = next(states for time, states in seen if time < 950)
+    for time, states in seen:
+        assert torch.equal(states, late) == (time < 950)
+    assert any(time >= 950 for time, _ in seen)
+    assert not np.array_equal(frames, plain(PROMPT, seeds=1, steps=8).frames)
+    # Of other prompts nothing changes, and a saved model does as this one.
+    other = "a red star drifts left"
+    assert np.array_equal(taught(other).frames, plain(other).frames)
+    taught.save_pretrained(folder / "model")
+    again = load(folder / "model")
+    assert np.array_equal(again(PROMPT, seeds=1, steps=8).frames, frames)
+    taught.register_to_config(early_words_until=1000.0)
+    late_only = taught(PROMPT, seeds=1, steps=8).frames
+    assert np.array_equal(late_only, plain(PROMPT, seeds=1, steps=8).frames)
 
 
 def test_a_lora_of_another_model_is_refused(folder: Path) -> None:
