@@ -73,6 +73,7 @@ class Learned:
     Attributes:
         shown: Share of videos that ask for the new thing in which it is read.
         elsewhere: Share of the taught model's other videos in which it is read, which is wrong.
+        before: Share of the untouched model's videos in which it is read: the reader's mistakes.
         right: Way of drawing -> factor -> share read right; of the new word there is no shape.
         others: Factor -> change on other prompts, taught less untouched, paired.
         motion: Change of motion, new word less the untouched model's, paired.
@@ -80,6 +81,7 @@ class Learned:
 
     shown: Interval
     elsewhere: Interval
+    before: Interval
     right: Mapping[str, Mapping[str, Interval]]
     others: Mapping[str, Interval]
     motion: Interval
@@ -265,6 +267,7 @@ def summary(rows: Sequence[Row], seeds: int) -> Learned:
     return Learned(
         shown=share("new word", "new"),
         elsewhere=share("taught", "new"),
+        before=share("untouched", "new"),
         right={
             way: {name: share(way, name) for name in row if name != "new"}
             for way, row in rows[0].items()
@@ -280,7 +283,8 @@ def verdict(found: Learned) -> str:
     changes = ", ".join(f"{name} {_points(each)}" for name, each in found.others.items())
     return (
         f"The new thing is read in {_percent(found.shown)} of the videos that ask for it, in "
-        f"{_percent(found.elsewhere)} of the others: by the rule the word was "
+        f"{_percent(found.elsewhere)} of the others and {_percent(found.before)} of the untouched "
+        f"model's: by the rule the word was "
         f"{'' if found.shown.value >= LEARNED else 'not '}learned. Motion changes by "
         f"{_points(found.motion)} points, so it "
         f"{'holds' if found.motion.value >= -MOST_LOST else 'does not hold'}. Other prompts: "

@@ -25,6 +25,7 @@ from mutoscope.types import Video
 from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
+from mutoscope.world.factors import SPEEDS
 from mutoscope.world.labels import THING_FACTORS
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene
@@ -46,7 +47,8 @@ class Report:
         floor: Of the model's videos, scored against another prompt's scene.
         steady: Share of neighbouring frame pairs in which the oracle reads the same shapes.
         motions: Of videos whose prompt names one object, by the motion asked for: how many move so.
-        read_as: Of the same videos, motion asked for -> motion read -> videos.
+        speeds: Of those of them in which it does move, by its speed: the same.
+        read_as: Of the videos of `motions`, motion asked for -> motion read -> videos.
     """
 
     generated: Mapping[str, Estimate]
@@ -57,6 +59,7 @@ class Report:
     floor: Mapping[str, Estimate]
     steady: Mapping[str, Estimate]
     motions: Mapping[str, Estimate]
+    speeds: Mapping[str, Estimate]
     read_as: Mapping[str, Mapping[str, int]]
 
 
@@ -166,6 +169,10 @@ def summary(
     readings = [one.reading for one in seen]
     scores = [score(scene, reading) for scene, reading in zip(scenes, readings, strict=True)]
     motions = [s.things[0].motion if len(s.things) == 1 else None for s in scenes]
+    speeds = [
+        scene.things[0].speed if motion not in (None, "still") else None
+        for scene, motion in zip(scenes, motions, strict=True)
+    ]
 
     def among(rows: Iterable[int]) -> dict[str, Estimate]:
         chosen = list(rows)
@@ -190,6 +197,11 @@ def summary(
             motion: among(i for i, asked_for in enumerate(motions) if asked_for == motion)["motion"]
             for motion in THING_FACTORS["motion"]
             if motion in motions
+        },
+        speeds={
+            speed: among(i for i, found in enumerate(speeds) if found == speed)["motion"]
+            for speed in SPEEDS
+            if speed in speeds
         },
         read_as=_read_as(motions, readings),
     )
@@ -244,6 +256,9 @@ def markdown(report: Report, facts: Mapping[str, object]) -> str:
     for motion, share in report.motions.items():
         most = sorted(report.read_as[motion].items(), key=lambda pair: -pair[1])
         lines += [f"| {motion} | {share} | {', '.join(f'{name} {n}' for name, n in most)} |"]
+    if report.speeds:
+        lines += ["", "| speed of one moving object | motion read right |", "|---|---|"]
+        lines += [f"| {speed} | {share} |" for speed, share in report.speeds.items()]
     lines += ["", "; ".join(f"{name}: {value}" for name, value in facts.items()) + "."]
     return "\n".join(lines) + "\n"
 

@@ -3,8 +3,8 @@
 **Forgetting** (LaVie, arXiv 2309.15103, §5.4 and Fig. 11). Claim: an image model tuned on video
 alone forgets what it knew from images; tuned on images and clips jointly it does not.
 
-* The image model: `mini:final` without its layers over time, as it draws stills. It has learned
-  from stills all along, and concepts that occur only in these among them.
+* The image model: the last run of the base model without its layers over time, as it draws stills.
+  It has learned from stills all along, and concepts that occur only in these among them.
 * Arms, from that model inflated anew, with equal steps, clips and step sizes: `video-only` (the
   whole network, clips only), `temporal-only` (the new layers, clips only), `joint` (the whole
   network, each clip with four stills). Three seeds of data order and noise each.
@@ -18,9 +18,9 @@ alone forgets what it knew from images; tuned on images and clips jointly it doe
   `video-only` forgets and `joint` does not. That `joint` pays no price on clips is claimed if its
   mean error, over seeds, is within 1 % of that of `video-only`.
 
-Command: `python -m mutoscope.recipes.claims RUNS`, after `mutoscope train mini:final --out RUNS` or
-`python -m mutoscope.recipes.ship --unpack RUNS`. A run that was stopped goes on when the command
-is given again.
+Command: `python -m mutoscope.recipes.claims RUNS`, after `python -m mutoscope.recipes.ship --unpack
+RUNS` or the chain that made what is shipped. A run that was stopped goes on when the command is
+given again.
 """
 
 import json
@@ -39,7 +39,7 @@ from mutoscope.errors import MutoscopeError
 from mutoscope.metrics.accuracy import accuracy
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
-from mutoscope.recipes.curriculum import NewTimeTask
+from mutoscope.recipes.curriculum import NewTimeTask, last_finished
 from mutoscope.recipes.parents import FPS, load_unet, world_samples
 from mutoscope.recipes.samples import WorldSamples, scenes_of_one_concept
 from mutoscope.recipes.tasks import NUM_FRAMES
@@ -60,8 +60,14 @@ CLIPS = 16
 TIMES = (500.0, 700.0, 900.0)
 
 
-def forgetting(arm: Arm, seed: int) -> Recipe:
-    """One run of the forgetting experiment."""
+def forgetting(arm: Arm, seed: int, start: Recipe) -> Recipe:
+    """One run of the forgetting experiment.
+
+    Args:
+        arm: What is trained on what.
+        seed: Of data order and noise.
+        start: The run of the base model whose knowledge of stills it starts from.
+    """
     return Recipe(
         name=f"forgetting-{arm}-{seed}",
         task=NewTimeTask(
@@ -73,7 +79,7 @@ def forgetting(arm: Arm, seed: int) -> Recipe:
             seed=100 + seed,
             samples=1,
         ),
-        parents=(mini.autoencoder(), mini.words(), mini.final()),
+        parents=(mini.autoencoder(), mini.words(), start),
         steps=STEPS,
         optimizer=Muon(lr=1e-3),
         schedule=Schedule(warmup=20, decay=0.3, shape="cosine"),
@@ -127,11 +133,13 @@ def measure(samples: WorldSamples, network: nn.Module, out: Path) -> dict[str, l
 
 def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, object]]:
     """Trains what is not yet trained, measures every arm, and writes `RUNS/forgetting.json`."""
-    task = forgetting("joint", 0).task
+    start = last_finished(runs)
+    first = forgetting("joint", 0, start)
+    task = first.task
     assert isinstance(task, NewTimeTask)
-    parents = {each.name: train(each, runs) for each in forgetting("joint", 0).parents}
+    parents = {each.name: train(each, runs) for each in first.parents}
     samples = world_samples(parents, task.process, device="cpu", num_frames=16, count=1)
-    trained = load_unet(parents["final"])
+    trained = load_unet(parents[start.name])
     inflated = task.network(
         channels=trained.config.in_channels,
         text_width=trained.config.cross_attention_dim,
@@ -140,7 +148,7 @@ def run_forgetting(runs: Path) -> Mapping[str, Mapping[str, object]]:
     task.begin(trained, inflated)
     found = {"before": [measure(samples, inflated.eval(), runs / "forgetting" / "before")]}
     for arm, seed in product(ARMS, SEEDS):
-        recipe = forgetting(arm, seed)
+        recipe = forgetting(arm, seed, start)
         network = VideoUNet.from_pretrained(train(recipe, runs) / "base")
         out = runs / "forgetting" / recipe.name
         found.setdefault(arm, []).append(measure(samples, network.eval(), out))

@@ -160,7 +160,7 @@ def sparse() -> Recipe:
         precision="bf16",
         parts=2,
         seed=3,
-        evaluate_every=5_000,
+        evaluate_every=1_000,
         save_every=250,
     )
 
@@ -178,7 +178,7 @@ def lavie() -> Recipe:
         precision="bf16",
         parts=2,
         seed=4,
-        evaluate_every=5_000,
+        evaluate_every=1_000,
         save_every=250,
     )
 
@@ -271,7 +271,7 @@ def _told_frames(
         precision="bf16",
         parts=2,
         seed=seed,
-        evaluate_every=20_000,
+        evaluate_every=1_000,
         save_every=200,
     )
 
@@ -361,7 +361,7 @@ def super_resolution() -> Recipe:
         ema=0.999,
         precision="bf16",
         parts=2,
-        evaluate_every=10_000,
+        evaluate_every=1_000,
         save_every=250,
     )
 

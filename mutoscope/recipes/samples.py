@@ -260,9 +260,9 @@ class WorldSamples:
         figures = {name: float(np.mean([row[name] for row in scores])) for name in _names(scores)}
         new = scenes_of_one_concept(self.count, "image")
         scores = self.scores(modules, new, 1, folder / "image_only.png")
-        if scores:
-            figures["image_only_shape"] = float(np.mean([row["shape"] for row in scores[::2]]))
-            figures["image_only_style"] = float(np.mean([row["style"] for row in scores[1::2]]))
+        for number, name in enumerate(("shape", "style")):
+            if right := [row[name] for row in scores[number::2]]:
+                figures[f"image_only_{name}"] = float(np.mean(right))
         draws = self.draws
         return figures | self.worth(KeyFrames(modules["network"], draws.process, draws.text))
 

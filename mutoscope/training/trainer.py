@@ -73,16 +73,17 @@ def train(
     if minutes is not None and not minutes > 0:
         raise RequestError(f"minutes={minutes} is no time to train in: give more than 0.")
     console = console or Console(stderr=True)
-    for link in recipe.chain():
+    folder = out / recipe.name
+    links = (recipe,) if (folder / "model").exists() else recipe.chain()
+    for link in links:
         if link.needs_data and data is None:
             raise RequestError(
                 f"{link.name} learns from your videos, and none are given. Give --data FOLDER with "
                 "NAME.mp4 beside its caption NAME.txt."
             )
-    for link in recipe.chain():  # all before any is trained, as that may take hours
+    for link in links:  # all before any is trained, as that may take hours
         claim(link, out / link.name)
         check_footage(out / link.name, data)
-    folder = out / recipe.name
     if (folder / "model").exists():
         console.print(f"{recipe.name}: finished, {folder / 'model'}", highlight=False)
         return folder / "model"

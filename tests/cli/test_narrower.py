@@ -116,7 +116,7 @@ def test_a_video_is_made_where_the_machine_has_no_more_to_give(
     told = [*ask, "--size", "128x192", "--num-frames", "4", "--out", "v.mp4"]
     where = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     # How much is too little for all at once differs a little from machine to machine.
-    for megabytes in range(110, 60, -10):
+    for megabytes in range(110, 20, -5):
         limited = [sys.executable, "-m", "tests.cli.limited", str(megabytes), *told]
         made = subprocess.run(limited, env=where, capture_output=True, text=True, check=False)
         assert made.returncode == 0, made.stderr

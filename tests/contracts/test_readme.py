@@ -41,7 +41,9 @@ def test_every_make_target_named_exists() -> None:
 
 
 def test_every_linked_file_exists() -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+    links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
+    assert len(links) > 10
+    for link in links:
         assert (ROOT / link).is_file(), link
 
 
@@ -78,9 +80,13 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
 
 def test_the_papers_table_names_code_and_tests_that_exist() -> None:
     text = (ROOT / "docs" / "papers.md").read_text(encoding="utf-8")
-    for folder, test in re.findall(r"`(\w+/test_\w+\.py)` `(test_\w+)`", text):
+    tests = re.findall(r"`(\w+/test_\w+\.py)` `(test_\w+)`", text)
+    assert len(tests) > 50
+    for folder, test in tests:
         assert f"def {test}(" in (ROOT / "tests" / folder).read_text(encoding="utf-8"), test
-    for path in re.findall(r"`((?:nn|diffusion|encoding|stages|systems)/(?!test_)\w+\.py)`", text):
+    paths = re.findall(r"`((?:nn|diffusion|encoding|stages|systems)/(?!test_)\w+\.py)`", text)
+    assert paths
+    for path in paths:
         assert (ROOT / "mutoscope" / path).is_file(), path
 
 

@@ -101,7 +101,6 @@ def test_the_command_writes_table_plot_and_videos(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pytest.importorskip("matplotlib")
     # The tiny model reads no longer sentences.
     short = [Prompt("a red star drifts left", each.scene) for each in protocol.prompts(12)]
     monkeypatch.setattr("mutoscope.evaluation.drift.prompts", lambda count: short[:count])

@@ -196,7 +196,10 @@ def test_motions_of_one_object_are_counted_as_read() -> None:
     one = next(scene for scene in scenes if len(scene.things) == 1)
     two = next(scene for scene in scenes if len(scene.things) == 2)
     first, second = MOTIONS[:2]
-    moving = [replace(one, things=(replace(one.things[0], motion=m),)) for m in (first, second)]
+    moving = [
+        replace(one, things=(replace(one.things[0], motion=motion, speed=speed),))
+        for motion, speed in ((first, "fast"), (second, "slow"))
+    ]
     asked = [Prompt("", scene) for scene in (*moving, two)]
     groups = [0, 1, 2, 0, 1, 0]
     seen = [
@@ -212,7 +215,12 @@ def test_motions_of_one_object_are_counted_as_read() -> None:
         (first, 1 / 3, 3),
         (second, 1.0, 2),
     ]
+    assert {s: (share.value, share.count) for s, share in report.speeds.items()} == {
+        "slow": (1.0, 2),
+        "fast": (1 / 3, 3),
+    }
     lines = markdown(report, {}).splitlines()
+    assert f"| fast | {report.speeds['fast']} |" in lines
     assert f"| {first} | {report.motions[first]} | {second} 2, {first} 1 |" in lines
     assert f"| {second} | {report.motions[second]} | {second} 2 |" in lines
 

@@ -60,6 +60,12 @@ def test_each_file_names_the_recipe_that_makes_it(path: Path) -> None:
 def test_the_chain_has_no_gap() -> None:
     for name, recipe in recipes().items():
         assert record(name)["hash"] == recipe.hash()
+        # What each run says of its parents is what they say of themselves.
+        parents = record(name)["parents"]
+        assert parents == {
+            parent.name: {"hash": parent.hash(), "steps": record(parent.name)["steps"]}
+            for parent in recipe.parents
+        }
         assert len(record(name)["first_losses"]) == 50  # type: ignore[arg-type]
 
 

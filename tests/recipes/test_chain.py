@@ -359,7 +359,7 @@ def test_one_interpolates_ones_own_videos(runs: Path, tmp_path: Path) -> None:
 def test_arms_of_the_forgetting_experiment_differ_as_they_say(
     runs: Path, arm: claims.Arm, images: int
 ) -> None:
-    full = claims.forgetting(arm, 0).task
+    full = claims.forgetting(arm, 0, mini.final()).task
     assert isinstance(full, NewTimeTask)
     small = {"widths": (16, 32, 32), "heads": (1, 1, 1), "images": 6, "clips": 3, "batch_size": 2}
     task = replace(full, **small)

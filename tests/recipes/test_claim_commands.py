@@ -11,7 +11,7 @@ import torch
 import mutoscope
 from mutoscope.errors import RequestError
 from mutoscope.nn.temporal import is_temporal
-from mutoscope.recipes import curriculum, mini, source_claims, temporal_claims
+from mutoscope.recipes import claims, curriculum, mini, source_claims, temporal_claims
 from mutoscope.recipes.claim_report import kept
 from mutoscope.recipes.curriculum import MarkTask, NewTimeTask, QualityTask
 from mutoscope.recipes.parents import load_unet
@@ -217,3 +217,22 @@ def test_figures_of_something_else_are_never_taken(tmp_path: Path) -> None:
     assert kept(place, {"n": 1}, lambda: {"error": [9.0]}) == {"error": [0.5]}
     with pytest.raises(RequestError, match="holds figures of"):
         kept(place, {"n": 2}, lambda: {"error": [9.0]})
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_the_forgetting_experiment_begins_with_what_is_shipped(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mutoscope.recipes.samples.STEPS", 2)
+    for name, value in {"STEPS": 2, "STILLS": 2, "CLIPS": 2, "SEEDS": (0,)}.items():
+        monkeypatch.setattr(claims, name, value)
+    before = {path.name for path in runs.iterdir()}
+    found = claims.run_forgetting(runs)
+    arms = {f"forgetting-{arm}-0" for arm in claims.ARMS}
+    assert {path.name for path in runs.iterdir()} - before == {
+        *arms, "forgetting", "forgetting.json", *({"work"} - before),
+    }  # fmt: skip
+    assert set(found) == {"before", *claims.ARMS}
+    assert claims.verdict(found)
+    assert claims.run_forgetting(runs) == found  # nothing is done twice

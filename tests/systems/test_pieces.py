@@ -92,7 +92,7 @@ def test_memory_of_pieces_grows_with_the_latents_alone(
     side = tiny_cascade.enlargement(stages)
     height, width = LATENTS
     frame, latents = 3 * (2 * height * side) * (2 * width * side), 4 * 4 * height * width
-    peak(tiny_cascade, stages, few, "uint8")  # what is imported and cached by then stays
+    peak(tiny_cascade, stages, many, "pieces")  # what is imported and cached by then stays
     grown = {
         kind: peak(tiny_cascade, stages, many, kind) - peak(tiny_cascade, stages, few, kind)
         for kind in ("pieces", "uint8")

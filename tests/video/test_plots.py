@@ -11,7 +11,6 @@ from mutoscope.video.plots import plotted
 
 
 def test_a_plot_has_its_size(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     with plotted(tmp_path / "plot.png", width=3.0, height=2.0) as figure:
         figure.subplots().plot([0, 1], [1, 0])
     with Image.open(tmp_path / "plot.png") as image:
@@ -19,7 +18,6 @@ def test_a_plot_has_its_size(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_plot_leaves_no_file(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     with pytest.raises(KeyboardInterrupt), plotted(tmp_path / "plot.png", width=3.0, height=2.0):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
