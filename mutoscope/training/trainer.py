@@ -74,7 +74,7 @@ def train(
         raise RequestError(f"minutes={minutes} is no time to train in: give more than 0.")
     console = console or Console(stderr=True)
     folder = out / recipe.name
-    links = (recipe,) if (folder / "model").exists() else recipe.chain()
+    links = _at_hand(recipe, out)
     for link in links:
         if link.needs_data and data is None:
             raise RequestError(
@@ -324,6 +324,14 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _at_hand(recipe: Recipe, out: Path) -> tuple[Recipe, ...]:
+    """A recipe and those that it takes to train it, parents first: none for what is finished."""
+    if (out / recipe.name / "model").exists():
+        return (recipe,)
+    links = (link for parent in recipe.parents for link in _at_hand(parent, out))
+    return (*{link.name: link for link in links}.values(), recipe)
 
 
 def claim(recipe: Recipe, folder: Path) -> None:
