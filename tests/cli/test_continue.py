@@ -206,7 +206,7 @@ def flat(level: int) -> Callable[..., Iterator[np.ndarray]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("level", [0, pytest.param(255, marks=pytest.mark.long)])
 def test_a_later_stage_is_compared_with_the_key_frames_even_after_a_stop(
     run: Run, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch, level: int
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_video_becomes_larger(run: Run, cascade_folder: Path, tiny_cascade: La
     assert probe(Path("in-large.mp4")).height == 32
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_video_far_larger_than_what_the_networks_learned_is_made_in_tiles(
     run: Run, cascade_folder: Path, tiny_cascade: LaVie

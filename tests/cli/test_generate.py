@@ -92,6 +92,7 @@ def test_every_option_reaches_the_video(run: Run, tiny_folder: Path, tiny_system
     }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_noise_level_reaches_the_upscaler_even_after_a_stop(
     run: Run, cascade_folder: Path, tiny_folder: Path

@@ -94,7 +94,9 @@ def other_videos(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("other", [other_videos, lambda folder: None])
+@pytest.mark.parametrize(
+    "other", [other_videos, pytest.param(lambda folder: None, marks=pytest.mark.long)]
+)
 def test_a_run_never_goes_on_with_other_videos(
     videos: Path, tmp_path: Path, other: Callable[[Path], Path | None]
 ) -> None:
