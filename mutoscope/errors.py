@@ -36,9 +36,11 @@ class Cancelled(MutoscopeError):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: torch has a class for it on accelerators, and on a CPU only words."""
+    """Whether memory ran out: torch has a class for it on accelerators, and on a CPU only words, as
+    safetensors has where a file cannot be mapped."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
+        or "Cannot allocate memory" in str(error)
     )

@@ -91,12 +91,12 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", 1)
-    except (MemoryError, RuntimeError) as error:
+    except TyperException as error:
+        return _fail(f"{error.format_message()} (see mutoscope --help)", error.exit_code)
+    except Exception as error:
         if not is_out_of_memory(error):
             raise
         return _fail(_OUT_OF_MEMORY, 1)
-    except TyperException as error:
-        return _fail(f"{error.format_message()} (see mutoscope --help)", error.exit_code)
     if code == _INTERRUPTED:
         return _fail("stopped by Ctrl-C; nothing half-finished was left behind.", _INTERRUPTED)
     return code if isinstance(code, int) else 0

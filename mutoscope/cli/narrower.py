@@ -71,7 +71,7 @@ class Work:
         while True:
             try:
                 return attempt()
-            except (MemoryError, RuntimeError) as error:
+            except Exception as error:
                 # A plan knows nothing of what is reused, nor of compiled networks.
                 unplanned = self.settings.reuse or self.settings.compiled
                 if not is_out_of_memory(error) or unplanned:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import mutoscope
 from mutoscope.cli.main import main
 from mutoscope.encoding.identity import weights_hash
-from mutoscope.errors import ModelError, RequestError
+from mutoscope.errors import ModelError, RequestError, is_out_of_memory
 from mutoscope.systems import system as system_module
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.load import load
@@ -148,15 +149,23 @@ def test_a_damaged_folder_is_one_line(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        SafetensorError("unable to mmap 9 bytes from file <a>: Cannot allocate memory (12)"),
+    ],
+)
 def test_a_lack_of_memory_is_not_called_damage(
-    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def no_memory(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+        raise error
 
     monkeypatch.setattr(Shelf, "fetch", no_memory)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(type(error)) as caught:
         load(tiny_folder)
+    assert is_out_of_memory(caught.value)
 
 
 def test_a_device_that_is_not_there_is_named(tiny_folder: Path) -> None:
