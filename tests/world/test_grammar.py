@@ -85,7 +85,7 @@ def test_motion_is_said_of_the_thing_that_moves(videos: list[Scene]) -> None:
 def test_relations_are_true_of_the_thing_named_first(videos: list[Scene]) -> None:
     paired = [s for s in videos if s.relation and differ(s)]
     assert {s.relation for s in paired} == {"left of", "above"}
-    inverse = 0
+    inverse = placed = 0
     for scene, _, text in all_captions(paired):
         first = min((0, 1), key=lambda i: position(text, scene, i))
         for place in grammar.BACKGROUND_WORDS[scene.background]:
@@ -100,6 +100,16 @@ def test_relations_are_true_of_the_thing_named_first(videos: list[Scene]) -> Non
         found = [i for i in (0, 1) if re.search(ways[i], text)]
         assert found, text
         if "on the" in text or " the top" in text or "the upper part" in text:
+            both = [
+                re.search(way, text)
+                for way in {
+                    "left of": ("on the left", "on the right"),
+                    "above": ("the top|the upper part", "the bottom|the lower part"),
+                }[scene.relation]
+            ]
+            if both[0] and both[1]:  # places come in the order of the things
+                assert (both[0].start() < both[1].start()) == (first == 0), text
+                placed += 1
             continue
         starts_with_relation = re.match(
             r"(to the )?(left of|right of|above|below|higher|lower)", text
@@ -109,6 +119,7 @@ def test_relations_are_true_of_the_thing_named_first(videos: list[Scene]) -> Non
             assert found == [subject], text
             inverse += subject
     assert inverse > 20
+    assert placed > 20
 
 
 def differ(scene: Scene) -> bool:
