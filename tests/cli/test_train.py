@@ -9,6 +9,21 @@ from mutoscope.training.recipe import Recipe
 from tests.cli.test_generate import Run
 
 
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float | None, str]]:
+    """Name, minutes and device of each run that a command asked for; none is trained."""
+    asked: list[tuple[str, float | None, str]] = []
+
+    def train(
+        recipe: Recipe, out: Path, *, minutes: float | None, device: str, **_: object
+    ) -> Path:
+        asked.append((recipe.name, minutes, device))
+        return out / recipe.name
+
+    monkeypatch.setattr("mutoscope.training.trainer.train", train)
+    return asked
+
+
 def test_a_dry_run_shows_every_recipe_and_makes_nothing(run: Run, tmp_path: Path) -> None:
     names = ["mini:autoencoder", "mini:autoencoder4"]
     result = run("train", *names, "--out", tmp_path / "runs", "--dry-run")
@@ -18,18 +33,14 @@ def test_a_dry_run_shows_every_recipe_and_makes_nothing(run: Run, tmp_path: Path
 
 
 def test_all_recipes_are_trained_in_the_order_given(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, trained: list[tuple[str, float | None, str]]
 ) -> None:
-    trained: list[tuple[str, float | None]] = []
-
-    def train(recipe: Recipe, out: Path, *, minutes: float | None, **_: object) -> Path:
-        trained.append((recipe.name, minutes))
-        return out / recipe.name
-
-    monkeypatch.setattr("mutoscope.training.trainer.train", train)
     names = ["mini:oracle", "mini:autoencoder"]
     result = run("train", *names, "--out", tmp_path, "--minutes", 3)
-    assert trained == [("oracle", 3.0), ("autoencoder", 3.0)]
+    assert [(name, minutes) for name, minutes, _ in trained] == [
+        ("oracle", 3.0),
+        ("autoencoder", 3.0),
+    ]
     assert result.out.splitlines() == [str(tmp_path / "oracle"), str(tmp_path / "autoencoder")]
 
 
@@ -47,19 +58,12 @@ def test_shipped_models_stand_for_the_parents_and_one_may_come_back(
 
 
 def test_each_run_may_last_as_long_as_the_shipped_one(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, trained: list[tuple[str, float | None, str]]
 ) -> None:
-    trained: list[tuple[str, float | None]] = []
-
-    def train(recipe: Recipe, out: Path, *, minutes: float | None, **_: object) -> Path:
-        trained.append((recipe.name, minutes))
-        return out / recipe.name
-
-    monkeypatch.setattr("mutoscope.training.trainer.train", train)
     names = ["mini:words", "mini:autoencoder4"]
     result = run("train", *names, "--out", tmp_path, "--as-shipped")
-    assert [name for name, _ in trained] == ["oracle", "text", "words", "autoencoder4"]
-    assert dict(trained)["oracle"] == pytest.approx(44.5, abs=0.1)
+    assert [name for name, *_ in trained] == ["oracle", "text", "words", "autoencoder4"]
+    assert trained[0][1] == pytest.approx(44.5, abs=0.1)
     assert result.out.splitlines() == [str(tmp_path / "words"), str(tmp_path / "autoencoder4")]
     ask = "train", "--out", tmp_path, "--as-shipped"
     assert "not on record: nothing is shipped" in run(*ask, "curriculum:curriculum").err
@@ -87,19 +91,15 @@ def test_what_cannot_be_trained_is_said_before_any_work(
 
 
 def test_the_device_is_the_machines_best_unless_it_is_named(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    tmp_path: Path,
+    trained: list[tuple[str, float | None, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    devices: list[str] = []
-
-    def train(recipe: Recipe, out: Path, *, device: str, **_: object) -> Path:
-        devices.append(device)
-        return out
-
-    monkeypatch.setattr("mutoscope.training.trainer.train", train)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for options in ([], ["--device", "auto"], ["--device", "cpu"]):
         assert run("train", "mini:oracle", "--out", tmp_path, *options).code == 0
-    assert devices == ["cuda", "cuda", "cpu"]
+    assert [device for *_, device in trained] == ["cuda", "cuda", "cpu"]
 
 
 def test_one_unknown_recipe_stops_all_before_any_work(run: Run, tmp_path: Path) -> None:
