@@ -112,7 +112,9 @@ class FolderSource:
     Attributes:
         folder: The folder; sub-folders are not searched.
         num_frames: Frames a clip.
-        fps: Frames per second to take from the video.
+        fps: Frames per second to take from the video. Of one that has fewer each frame is taken
+            once: things then move faster than they did, where frames shown twice would teach that
+            nothing moves between them.
         size: Frame size.
     """
 
@@ -129,7 +131,8 @@ class FolderSource:
 
     def key(self) -> str:
         """Hash of the settings and of each file's name, size and time."""
-        digest = hashlib.sha256(f"{self.num_frames} {self.fps} {self.size}".encode())
+        told = f"{self.num_frames} {self.fps} {self.size} frames once"
+        digest = hashlib.sha256(told.encode())
         for path in captioned_videos(self.folder):
             for file in (path, path.with_suffix(".txt")):
                 stat = file.stat()
@@ -140,38 +143,38 @@ class FolderSource:
         # PyAV is needed for files only; a machine that trains on the world does not have it.
         from mutoscope.video.files import read_clip
 
-        path, start = self._starts[index]
+        path, start, fps = self._starts[index]
         captions = _lines(path.with_suffix(".txt"))
         if not captions:
             raise DataError(
                 f"{path.with_suffix('.txt')} is empty: write the video's caption in it."
             )
-        frames = read_clip(
-            path, start=start, num_frames=self.num_frames, fps=self.fps, size=self.size
-        )
+        frames = read_clip(path, start=start, num_frames=self.num_frames, fps=fps, size=self.size)
         return frames, captions
 
     def things(self, index: int, grid: tuple[int, int]) -> None:
         return None
 
     @cached_property  # some containers have to be read whole before they tell their length
-    def _starts(self) -> list[tuple[Path, float]]:
+    def _starts(self) -> list[tuple[Path, float, float]]:
+        """Of each clip the file, when it begins, seconds, and its frames per second."""
         from mutoscope.video.files import probe
 
-        length = self.num_frames / self.fps
         starts = []
         for path in captioned_videos(self.folder):
             info = probe(path)
+            fps = min(self.fps, info.fps)
+            length = self.num_frames / fps
             count = int(info.num_frames / info.fps / length + 1e-6)
-            starts += [(path, number * length) for number in range(count)]
+            starts += [(path, number * length, fps) for number in range(count)]
         # In the order of a hash: neighbours of one video would make batches of one look.
         starts.sort(
             key=lambda start: hashlib.sha256(f"{start[0].name} {start[1]}".encode()).digest()
         )
         if not starts:
             raise DataError(
-                f"no video in {self.folder} is {length:g} s long: a clip is {self.num_frames} "
-                f"frames at {self.fps:g} fps. Use longer videos."
+                f"no video in {self.folder} is long enough: a clip is {self.num_frames} frames, "
+                f"{self.num_frames / self.fps:g} s or more. Use longer videos."
             )
         return starts
 

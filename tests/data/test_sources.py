@@ -1,4 +1,4 @@
-"""Pictures of a folder as captioned stills."""
+"""Videos and pictures of a folder as captioned clips and stills."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +7,34 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mutoscope.data.sources import PictureSource
+from mutoscope.data.sources import FolderSource, PictureSource
 from mutoscope.errors import DataError
 from mutoscope.types import Size
+from mutoscope.video.files import write_video
 
 SIZE = Size(16, 24)
 
 
 def source(folder: Path) -> PictureSource:
     return PictureSource(folder=folder, texts=("a zorb",), size=SIZE)
+
+
+@pytest.mark.parametrize(
+    ("fps", "clips", "shown"), [(32.0, 4, range(6)), (8.0, 4, range(6)), (4.0, 2, range(0, 12, 2))]
+)
+def test_no_frame_of_a_video_is_taken_twice(
+    tmp_path: Path, fps: float, clips: int, shown: range
+) -> None:
+    """Of 24 frames at 8 fps, each a little lighter; what repeats would teach to stand still."""
+    shades = 10 * np.arange(24)
+    frames = np.broadcast_to(shades[:, None, None, None], (24, 16, 24, 3)).astype(np.uint8)
+    write_video(tmp_path / "v.mp4", frames, 8.0, {})
+    (tmp_path / "v.txt").write_text("it gets light")
+    videos = FolderSource(folder=tmp_path, num_frames=6, fps=fps, size=SIZE)
+    assert len(videos) == clips
+    found = [np.round(videos.clip(number)[0].mean((1, 2, 3)) / 10) for number in range(clips)]
+    assert any(np.array_equal(each, shown) for each in found)
+    assert all((np.diff(each) == np.diff(shown)).all() for each in found)
 
 
 def test_the_middle_of_a_picture_is_scaled_and_what_is_transparent_is_white(tmp_path: Path) -> None:
