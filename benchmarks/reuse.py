@@ -110,6 +110,7 @@ def curve_of(rows: list[dict[str, Any]], system: System) -> Curve:
         guidance=system.config.guidance_scale,
         early_guidance=system.config.early_guidance,
         early_until=system.config.early_until,
+        draft_until=system.config.draft_until,
         prompts=len(rows),
         date=datetime.now(UTC).date().isoformat(),
         points=tuple(sorted(points, key=lambda point: point.loss)),

@@ -86,7 +86,7 @@ def build_tiny_system(*, cascade: bool = False) -> LaVie:
         )
 
 
-def build_told_system(cascade: LaVie) -> LaVie:
+def build_told_system(cascade: LaVie, *, draft_until: float | None = None) -> LaVie:
     """The cascade with a base network that is told the first frame of its clip, and heeds it."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -94,4 +94,4 @@ def build_told_system(cascade: LaVie) -> LaVie:
         torch.nn.init.normal_(base.conv_in.weight.data[:, 4:], std=0.3)
     names = "num_frames height width steps guidance_scale interpolation_steps upscale_steps"
     kept = {name: cascade.config[name] for name in names.split()}
-    return LaVie(**cascade.components | {"base": base}, **kept)
+    return LaVie(**cascade.components | {"base": base}, **kept, draft_until=draft_until)

@@ -22,7 +22,8 @@ def reusing(system: System, settings: Settings, most: float) -> Settings:
         RequestError: It was measured for other weights, steps or guidance.
     """
     curve = read_curve(folder_of(settings.model))
-    curve.check(base_hash(system), settings.steps, system.guidance(settings.guidance))
+    guidance = system.guidance(settings.guidance)
+    curve.check(base_hash(system), settings.steps, guidance, system.config.draft_until)
     best = curve.fastest_within(most)
     measured = f"measured on {curve.prompts} prompts, {curve.date}"
     if best is None:

@@ -28,6 +28,7 @@ class Condition:
         null_mask: Their mask; they may be padded to another length than `text`.
         frames: Scaled latents on the grid of the sample, where some of its frames are known.
         frame_mask: True where a frame is known; only these are ever read from `frames`.
+        frames_until: The least noisy time at which they are known, in [0, 1000); 0 is always.
         frame_stride: How many frames lie from one frame of the sample to the next.
         first_frame: Number of the sample's first frame in its clip.
         noise_level: How noisy the small video beside is, for networks that enlarge; 0 is clean.
@@ -52,6 +53,7 @@ class Condition:
     null_mask: Bool[Tensor, "B *M N"]
     frames: Latents | None = None
     frame_mask: Bool[Tensor, "B F"] | None = None
+    frames_until: float = 0.0
     noise_level: Int[Tensor, "B"] | None = None
     frame_stride: int = 1
     first_frame: int = 0
@@ -87,16 +89,19 @@ class Condition:
         return replace(self, **moved, text_read=None, early_read=None)
 
     def at(self, time: Float[Tensor, "B"]) -> "Condition":
-        """The condition with what is told at a time as its text.
+        """The condition with what is told at a time as its text, and frames if they are known then.
 
         Args:
-            time: In [0, 1000), the same for all samples if there is an early text.
+            time: In [0, 1000), the same for all samples if there is an early text, or frames are
+                known for a while only.
         """
-        if self.early_text is None or self.early_mask is None or time[0] < self.early_until:
-            return self
-        return replace(
-            self, text=self.early_text, text_mask=self.early_mask, text_read=self.early_read
-        )
+        told = self
+        text, mask = self.early_text, self.early_mask
+        if text is not None and mask is not None and time[0] >= self.early_until:
+            told = replace(told, text=text, text_mask=mask, text_read=self.early_read)
+        if self.frame_mask is not None and self.frames_until > 0 and time[0] < self.frames_until:
+            told = replace(told, frame_mask=torch.zeros_like(self.frame_mask))
+        return told
 
     def crop(self, rows: slice, columns: slice) -> "Condition":
         """The condition for those latent cells alone: frames and companions are cut.
@@ -169,6 +174,11 @@ class Condition:
                 "conditions with and without a noise level cannot be stacked: all have one or none "
                 "has. Give 0 to those whose companion is clean."
             )
+        if len({part.frames_until for part in parts}) > 1:
+            raise RequestError(
+                "conditions whose frames are known until different times cannot be stacked. Give "
+                "all the same frames_until."
+            )
         spacings = {(part.first_frame, part.frame_stride) for part in parts}
         if len(spacings) > 1:
             raise RequestError(
@@ -200,6 +210,7 @@ class Condition:
             null_mask=null_mask,
             frames=torch.cat(frames) if frames else None,
             frame_mask=torch.cat(masks) if masks else None,
+            frames_until=parts[0].frames_until,
             noise_level=torch.cat(levels) if levels else None,
             frame_stride=stride,
             first_frame=first,

@@ -225,6 +225,7 @@ def circumstances(system: System) -> dict[str, object]:
         "guidance_scale": system.config.guidance_scale,
         "early_guidance": system.config.early_guidance,
         "early_until": system.config.early_until,
+        "draft_until": system.config.draft_until,
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "versions": {"mutoscope": __version__, "torch": torch.__version__},

@@ -79,6 +79,7 @@ SAMPLING: dict[str, object] = {
     "guidance_scale": 4.0,
     "early_guidance": 2.33,
     "early_until": 850.0,
+    "draft_until": 800.0,
 }
 # Component of a later stage -> what the index says where the package holds it.
 LATER: dict[str, dict[str, object]] = {

@@ -91,7 +91,8 @@ class KeyFrames(TextStage):
     def network_input(self, noisy: Latents, time: Times, condition: Condition) -> dict[str, object]:
         joint = condition.text.ndim == 4
         num_images = condition.text.shape[1] - 1 if joint else 0
-        seen = beside_noise(noisy, condition, num_images) if can_begin(self.network) else noisy
+        told = condition.at(time)
+        seen = beside_noise(noisy, told, num_images) if can_begin(self.network) else noisy
         return super().network_input(seen, time, condition) | {
             "num_images": num_images,
             "frame_stride": condition.frame_stride,

@@ -116,6 +116,7 @@ class Stage(ABC):
         guidance: Guidance,
         generators: Sequence[Generator],
         apart: bool = False,
+        until: float = 0.0,
         on_step: OnStep | None = None,
     ) -> Latents:
         """Draws latents from noise.
@@ -128,6 +129,7 @@ class Stage(ABC):
             guidance: How predictions with and without text are combined.
             generators: One per sample, so that a sample depends on its seed and not on its batch.
             apart: Whether each branch of guidance has a network call of its own.
+            until: See `denoise`.
             on_step: Called after each step; raise `Cancelled` in it to stop.
         """
         parameter = next(self.network.parameters())
@@ -142,6 +144,8 @@ class Stage(ABC):
             generator=generators,
             apart=apart,
             once=self.read_once,
+            law=self.process,
+            until=until,
             on_step=on_step,
         )
 
@@ -209,6 +213,7 @@ class Stage(ABC):
                 generator=generators,
                 apart=apart,
                 once=self.read_once,
+                law=self.process,
                 on_step=None if on_step is None else _counted(on_step, number, len(parts)),
             )
             if before is not None and part.known and blended:

@@ -7,13 +7,16 @@ from typing import ClassVar
 from diffusers import AutoencoderKL, SchedulerMixin
 from transformers import CLIPTextModel, PreTrainedTokenizerFast
 
+from mutoscope.diffusion.denoise import calls_until
 from mutoscope.diffusion.guidance import TextGuidance
+from mutoscope.diffusion.process import NOISIEST_TIME
 from mutoscope.diffusion.tiles import Tiles
 from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.errors import RequestError
 from mutoscope.nn.video_unet import VideoUNet
+from mutoscope.stages.beginning import can_begin
 from mutoscope.stages.interpolation import num_frames as frames_of
 from mutoscope.systems.cuts import Cut, Cuts, Decoding
 from mutoscope.systems.long import MOST_CLIPS, check_length, clips
@@ -55,6 +58,8 @@ class Cascade(System):
         guidance_scale: Strength of guidance that suits the base.
         early_guidance: How many times as far guidance leads the base at first; see `TextGuidance`.
         early_until: The last time at which it does.
+        draft_until: The least noisy time of a draft, whose first frame a clip is told down to that
+            time; None for no draft. See `draft_steps`.
         factor: Frames from one key frame to the next, in the interpolated video.
         interpolation_steps: Sampling steps that suit the interpolator.
         interpolation_guidance_scale: Strength of guidance that suits it.
@@ -79,7 +84,7 @@ class Cascade(System):
 
     Raises:
         RequestError: There is no network, or one without what it works with, or something is
-            recorded for a stage of an unknown name.
+            recorded for a stage of an unknown name, or `draft_until` is no time.
     """
 
     _optional_components: ClassVar[list[str]] = [
@@ -121,6 +126,7 @@ class Cascade(System):
         guidance_scale: float = 7.5,
         early_guidance: float = 1.0,
         early_until: float = 900.0,
+        draft_until: float | None = None,
         factor: int = 4,
         interpolation_steps: int = 50,
         interpolation_guidance_scale: float = 4.0,
@@ -164,6 +170,7 @@ class Cascade(System):
             guidance_scale=guidance_scale,
             early_guidance=early_guidance,
             early_until=early_until,
+            draft_until=draft_until,
             factor=factor,
             interpolation_steps=interpolation_steps,
             interpolation_guidance_scale=interpolation_guidance_scale,
@@ -216,6 +223,21 @@ class Cascade(System):
             early=config.early_guidance,
             early_until=config.early_until,
         )
+
+    def draft_steps(self, steps: int, num_keys: int) -> int:
+        """Steps of the draft that precedes so many steps of the base, for so many key frames.
+
+        Where nothing says where a thing is, it is drawn in two places, or jumps from one to the
+        other. A draft decides that: in as much noise the clip itself is then told the first frame
+        that the draft came to, and below draws that frame like any other. No draft is made of a
+        still, nor where the base cannot be told a first frame.
+
+        Source: a picture first, then the video that begins with it: VideoGen (arXiv 2309.00398) §3.
+        """
+        until = self.config.draft_until
+        if until is None or num_keys == 1 or not can_begin(self.base):
+            return 0
+        return calls_until(self.scheduler, steps, until)
 
     def usual_cuts(self, device: str | None = None) -> Cuts:
         """As much at once as the networks learned: whole windows, tiles only of larger frames.
@@ -352,6 +374,12 @@ class Cascade(System):
             raise RequestError(
                 f"{unknown[0]!r} is not a stage that could be told anything: stages are {BASE}, "
                 f"{INTERPOLATE} and {UPSCALE}. Name one of these."
+            )
+        until = self.config.draft_until
+        if until is not None and not 0 < until < NOISIEST_TIME:
+            raise RequestError(
+                f"a draft cannot be drawn until time {until:g}: times lie between 0, where all is "
+                f"drawn, and {NOISIEST_TIME}, noise. Give one of these, e.g. 800, or None."
             )
         text = ["text_encoder", "tokenizer"]
         own = text if self.upscaler_text_encoder is None else [f"upscaler_{name}" for name in text]

@@ -1,6 +1,7 @@
 """LaVie: text to video with cascaded latent diffusion (arXiv 2309.15103)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,17 +14,19 @@ from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import process_from
 from mutoscope.diffusion.reuse import Reuse
 from mutoscope.diffusion.tiles import Tiles
+from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.detail import DetailCodec
 from mutoscope.errors import ModelError, RequestError
+from mutoscope.stages.beginning import beginning_with
 from mutoscope.stages.interpolation import Interpolation
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.stages.super_resolution import LOW_LAW, SuperResolution
 from mutoscope.stages.text_stage import TextStage
 from mutoscope.systems.cascade import BASE, INTERPOLATE, UPSCALE, Cascade
-from mutoscope.systems.cuts import Cuts
-from mutoscope.systems.long import check_clips, clips, encoded, in_clips
+from mutoscope.systems.cuts import Cut, Cuts
+from mutoscope.systems.long import check_clips, clips, encoded
 from mutoscope.systems.lora import base_hash, read_lora
 from mutoscope.systems.pieces import Piece, Stretches
 from mutoscope.systems.system import OnStage, OutputType, Seeds, VideoOutput, in_bytes
@@ -94,8 +97,9 @@ class LaVie(Cascade):
                 those before it do not run, and number and size of frames follow from them; `image`
                 and `long` then have had their effect.
             cuts: How much is done at once (see `plan`); None for as much as the networks learned.
-            reuse: How the base reuses deep features between steps, which saves time and costs
-                quality (see `mutoscope.systems.reuse_curve`); None for exact frames.
+            reuse: How the base reuses deep features between steps (those of a draft excepted),
+                which saves time and costs quality (see `mutoscope.systems.reuse_curve`); None for
+                exact frames.
             on_step: Called as `on_step(done, total, latents)` in each stage; may raise `Cancelled`.
             on_stage: Called with the name and the latents of each stage that has run, but the last,
                 upscaling, whose latents are never all there at once.
@@ -135,29 +139,23 @@ class LaVie(Cascade):
 
         done, latents = ("", None) if resume is None else resume
         if latents is None:
-            draws = KeyFrames(self.base, process_from(self.scheduler), self._text())
-            condition = self._described(draws, BASE, prompts, negative_prompt)
             first = None
             if image is not None:
                 with self.at_work("vae"):
                     first = encoded(image, small, codec)
-            cells = codec.latent_size(small)
-            self.base.set_parts(cuts.stages[BASE].parts)
-            with self.at_work("base"):
-                drawn = draws.sample_windows(
-                    parts,
-                    in_clips(condition, parts, first),
-                    (codec.channels, *cells),
-                    tiles=Tiles(height=cells[0], width=cells[1], overlap=0),
-                    scheduler=self.scheduler,
-                    steps=self.config.steps if steps is None else steps,
-                    guidance=guidance,
-                    generators=self.generators(seeds, len(prompts)),
-                    apart=cuts.stages[BASE].apart,
-                    on_step=on_step,
-                    reuse=reuse,
-                )
-                latents = torch.cat(list(drawn), dim=2)[:, :, :keys]
+            latents = self._key_frames(
+                parts,
+                (codec.channels, *codec.latent_size(small)),
+                prompts,
+                negative_prompt,
+                first,
+                steps=self.config.steps if steps is None else steps,
+                guidance=guidance,
+                generators=self.generators(seeds, len(prompts)),
+                cut=cuts.stages[BASE],
+                on_step=on_step,
+                reuse=reuse,
+            )[:, :, :keys]
             if on_stage is not None:
                 on_stage(BASE, latents)
         if factor > 1 and done != INTERPOLATE:
@@ -380,6 +378,70 @@ class LaVie(Cascade):
                         return
                     piece = to_bytes(details.decode(*part, tile=cuts.large.tile))
                 yield piece
+
+    def _key_frames(
+        self,
+        parts: Sequence[Window],
+        shape: tuple[int, int, int],
+        prompts: list[str],
+        negative_prompt: str | None,
+        first: Float[torch.Tensor, "_ c 1 h w"] | None,
+        *,
+        steps: int,
+        guidance: TextGuidance,
+        generators: list[torch.Generator],
+        cut: Cut,
+        on_step: OnStep | None,
+        reuse: Reuse | None,
+    ) -> Float[torch.Tensor, "B c K h w"]:
+        """Latents of all key frames, clip by clip; the first is told the first frame of a draft
+        where no other is given."""
+        stage = KeyFrames(self.base, process_from(self.scheduler), self._text())
+        condition = self._described(stage, BASE, prompts, negative_prompt)
+        clip = parts[0].stop
+        drafted = self.draft_steps(steps, clip) if first is None else 0
+        in_all = drafted + steps * len(parts)
+        self.base.set_parts(cut.parts)
+
+        def counted(before: int) -> OnStep:
+            def count(done: int, total: int, latents: torch.Tensor) -> None:
+                if on_step is not None:
+                    on_step(before + done, in_all, latents)
+
+            return count
+
+        opening = condition if first is None else beginning_with(condition, first, clip)
+        with self.at_work("base"):
+            if drafted:
+                until: float = self.config.draft_until
+                # It decides what the video shows, so all of it is exact.
+                draft = stage.sample(
+                    condition,
+                    (shape[0], clip, *shape[1:]),
+                    scheduler=self.scheduler,
+                    steps=steps,
+                    guidance=guidance,
+                    generators=generators,
+                    apart=cut.apart,
+                    until=until,
+                    on_step=counted(0),
+                )
+                told = beginning_with(condition, draft[:, :, :1], clip)
+                opening = replace(told, frames_until=until)
+            drawn = stage.sample_windows(
+                parts,
+                [condition if part.known else opening for part in parts],
+                shape,
+                tiles=Tiles(height=shape[1], width=shape[2], overlap=0),
+                scheduler=self.scheduler,
+                steps=steps,
+                guidance=guidance,
+                generators=generators,
+                apart=cut.apart,
+                on_step=counted(drafted),
+                reuse=reuse,
+            )
+            return torch.cat(list(drawn), dim=2)
 
     def _upscaling(self) -> SuperResolution:
         """The last stage."""

@@ -4,9 +4,8 @@ from torch import nn
 
 from mutoscope.diffusion.windows import Window
 from mutoscope.encoding.codec import LatentCodec
-from mutoscope.encoding.condition import Condition
 from mutoscope.errors import RequestError
-from mutoscope.stages.beginning import beginning_with, can_begin
+from mutoscope.stages.beginning import can_begin
 from mutoscope.types import Latents, Size
 from mutoscope.video.frames import Frames, fit, to_floats
 
@@ -27,20 +26,6 @@ def clips(num_keys: int, clip: int) -> list[Window]:
     step = max(1, clip - 1)
     count = max(1, -(-(num_keys - 1) // step))
     return [Window(number * step, number * step + clip, min(number, 1)) for number in range(count)]
-
-
-def in_clips(condition: Condition, parts: list[Window], first: Latents | None) -> list[Condition]:
-    """What each clip is told besides the frame that it goes on from.
-
-    Args:
-        condition: What all are told.
-        parts: The clips.
-        first: Scaled latents of the frame that the first begins with, 1 c 1 h w; None for any.
-    """
-    opening = condition
-    if first is not None:
-        opening = beginning_with(condition, first, parts[0].stop)
-    return [condition if part.known else opening for part in parts]
 
 
 def check_length(num_frames: int, most: int) -> int:

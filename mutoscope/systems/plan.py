@@ -465,9 +465,12 @@ class _Works:
             held += self._held_while_writing()
         # Keys and values of the text are made once for all steps and tiles of a window.
         reading = _reading_cost(network, branches, self._tokens(name), self.dtype)
-        flops = sum(cost.flops for cost in costs) * (branches // together) * calls * steps
+        in_all = steps * sum(cost.flops for cost in costs)
+        drafted = self.system.draft_steps(steps, counts[0]) if name == BASE else 0
+        in_all += drafted * costs[0].flops
+        flops = in_all * (branches // together) * calls
         above = held + reading.peak + costs[0].peak + _SCRATCH
-        return flops + len(counts) * reading.flops, above
+        return flops + (len(counts) + (drafted > 0)) * reading.flops, above
 
     def _tokens(self, name: str) -> int:
         own = name == UPSCALE and "upscaler_text_encoder" in self.modules

@@ -43,6 +43,7 @@ class Curve:
         steps: Sampling steps.
         guidance: Guidance scale.
         early_guidance, early_until: As of `TextGuidance`.
+        draft_until: Of the model; a draft is drawn without reuse.
         prompts: How many they were measured on.
         date: When, as YYYY-MM-DD.
         points: In any order.
@@ -53,6 +54,7 @@ class Curve:
     guidance: float
     early_guidance: float
     early_until: float
+    draft_until: float | None
     prompts: int
     date: str
     points: tuple[Point, ...]
@@ -68,13 +70,16 @@ class Curve:
         within = [p for p in self.points if p.loss_high <= most and p.time < 1]
         return min(within, key=lambda point: point.time, default=None)
 
-    def check(self, weights: str, steps: int, guidance: TextGuidance) -> None:
+    def check(
+        self, weights: str, steps: int, guidance: TextGuidance, draft_until: float | None
+    ) -> None:
         """Refuses what it was not measured for: of other weights a loss is not known.
 
         Args:
             weights: As the attribute.
             steps: Of the sampling.
             guidance: Of the sampling.
+            draft_until: Of the model.
 
         Raises:
             RequestError: It was measured for something else.
@@ -90,6 +95,11 @@ class Curve:
             raise RequestError(
                 f"quality lost by reuse is not known for {steps} steps and {_said(guidance)}: it "
                 f"was measured for {self.steps} and {_said(measured)}. Use these."
+            )
+        if draft_until != self.draft_until:
+            raise RequestError(
+                f"quality lost by reuse is not known with draft_until={draft_until}: it was "
+                f"measured with {self.draft_until}. {HOW_TO_MEASURE.capitalize()}"
             )
 
 

@@ -1,15 +1,16 @@
 """The sampling loop at its edges: progress, cancelling, precision, requests that cannot be met."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import HeunDiscreteScheduler
+from diffusers import HeunDiscreteScheduler, SchedulerMixin
 from torch import Generator, Tensor
 
-from mutoscope.diffusion.denoise import OnStep, denoise, draw_noise
+from mutoscope.diffusion.denoise import OnStep, calls_until, denoise, draw_noise
 from mutoscope.diffusion.guidance import Unguided
-from mutoscope.diffusion.process import RectifiedFlow, VariancePreserving
+from mutoscope.diffusion.process import Process, RectifiedFlow, VariancePreserving
 from mutoscope.encoding.condition import Condition
 from mutoscope.errors import Cancelled, RequestError
 
@@ -135,3 +136,74 @@ def test_noise_of_no_shape_is_refused(shape: tuple[int, ...]) -> None:
 def test_noise_of_no_samples_is_refused() -> None:
     with pytest.raises(RequestError, match="noise of 0 samples"):
         draw_noise(SHAPE, [])
+
+
+V = VariancePreserving(betas="cosine", prediction="v")
+LAWS = [
+    (V, V.scheduler("ddim")),
+    (V, V.scheduler("dpm++")),
+    (V, V.scheduler("unipc")),
+    (VariancePreserving(), VariancePreserving().scheduler("dpm++")),
+    (RectifiedFlow(), RectifiedFlow().scheduler()),
+]
+
+
+@pytest.mark.parametrize(("law", "scheduler"), LAWS)
+def test_frames_known_for_a_while_are_then_as_noisy_as_all_others(
+    law: Process, scheduler: SchedulerMixin
+) -> None:
+    """What is claimed of them meanwhile, and what other frames do, leaves no trace in them."""
+    frames = torch.randn(1, *SHAPE, generator=Generator().manual_seed(7))
+    told = condition(1, frames)
+    told = replace(told, frame_mask=torch.tensor([[True, False, False]]), frames_until=450.0)
+    noise = draw_noise(SHAPE, [Generator().manual_seed(1)])
+    seen: dict[float, Tensor] = {}
+
+    def wild(noisy: Tensor, time: Tensor, told: Condition) -> Tensor:
+        seen[float(time[0])] = noisy[:, :, :1]
+        return 3 * noisy + 1
+
+    asked = {"scheduler": scheduler, "steps": 10, "condition": told, "guidance": Unguided()}
+    generator = [Generator()]
+    drawn = denoise(wild, noise, generator=generator, law=law, **asked)
+    for time, first in seen.items():
+        if time >= 450:
+            assert torch.equal(first, frames[:, :, :1])
+    left = max(time for time in seen if time < 450)
+    wanted = law.add_noise(frames, noise, torch.full((1,), left))[:, :, :1]
+    torch.testing.assert_close(seen[left], wanted, atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(drawn[:, :, :1], frames[:, :, :1], atol=0.1)
+    with pytest.raises(RequestError, match="without the noise law"):
+        denoise(wild, noise, generator=generator, **asked)
+
+
+@pytest.mark.parametrize(("law", "scheduler"), LAWS)
+def test_a_loop_that_is_left_gives_what_was_claimed_there(
+    law: Process, scheduler: SchedulerMixin
+) -> None:
+    clean = torch.randn(1, *SHAPE, generator=Generator().manual_seed(7))
+    noise = draw_noise(SHAPE, [Generator().manual_seed(1)])
+    steps: list[tuple[int, int]] = []
+
+    def knows(noisy: Tensor, time: Tensor, told: Condition) -> Tensor:
+        """Claims the clean sample below time 450 alone."""
+        return law.target(clean if time[0] < 450 else 0 * clean, noise, time)
+
+    left = denoise(
+        knows,
+        noise,
+        scheduler=scheduler,
+        steps=10,
+        condition=condition(1),
+        guidance=Unguided(),
+        generator=[Generator()],
+        law=law,
+        until=450.0,
+        on_step=lambda done, total, _: steps.append((done, total)),
+    )
+    # The noise that is left was scaled for nothing being there.
+    share = law.add_noise(0 * clean, torch.ones_like(noise), torch.full((1,), 450.0)).mean()
+    assert (left - clean).abs().mean() < 2 * share
+    assert steps == [(done, len(steps)) for done in range(1, len(steps) + 1)]
+    assert len(steps) == calls_until(scheduler, 10, 450.0) < 10
+    assert calls_until(scheduler, 10, 0.0) == 10

@@ -30,6 +30,7 @@ def curve(**changes: object) -> Curve:
         guidance=2.0,
         early_guidance=1.0,
         early_until=900.0,
+        draft_until=800.0,
         prompts=8,
         date="2026-01-02",
         points=points,
@@ -60,17 +61,19 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_it_holds_for_what_it_was_measured_for_alone() -> None:
-    curve().check("w", 3, TextGuidance(2.0))
+    curve().check("w", 3, TextGuidance(2.0), 800.0)
     with pytest.raises(RequestError, match=r"for others \(w; these are v\)"):
-        curve().check("v", 3, TextGuidance(2.0))
+        curve().check("v", 3, TextGuidance(2.0), 800.0)
     others = (4, TextGuidance(2.0)), (3, TextGuidance(7.5)), (3, TextGuidance(2.0, early=2.0))
     for steps, guidance in others:
         with pytest.raises(RequestError, match=r"measured for 3 and guidance 2\. Use these"):
-            curve().check("w", steps, guidance)
+            curve().check("w", steps, guidance, 800.0)
     further = curve(early_guidance=2.0, early_until=850.0)
-    further.check("w", 3, TextGuidance(2.0, early=2.0, early_until=850.0))
+    further.check("w", 3, TextGuidance(2.0, early=2.0, early_until=850.0), 800.0)
     with pytest.raises(RequestError, match=r"guidance 2, 2 times that from time 850 on\. Use"):
-        further.check("w", 3, TextGuidance(2.0, early=2.0))
+        further.check("w", 3, TextGuidance(2.0, early=2.0), 800.0)
+    with pytest.raises(RequestError, match=r"with draft_until=None: it was measured with 800"):
+        curve().check("w", 3, TextGuidance(2.0), None)
 
 
 def test_a_model_without_one_says_how_to_measure_it(tmp_path: Path) -> None:
