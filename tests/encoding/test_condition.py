@@ -50,6 +50,21 @@ def test_without_text_pads_the_shorter_of_two_texts(length: int, null_length: in
     assert left.text_mask.sum(dim=1).tolist() == [2, 2, 2]
 
 
+def test_frames_may_be_known_in_much_noise_only() -> None:
+    told = replace(condition(frames=True), frames_until=800.0)
+    assert told.at(torch.full((3,), 800.0)) is told
+    later = told.at(torch.full((3,), 799.0))
+    assert later.frame_mask is not None
+    assert not later.frame_mask.any()
+    assert later.text is told.text
+    both = Condition.stack([told, told.without("text")])
+    assert both.frames_until == 800
+    with pytest.raises(RequestError, match="known until different times"):
+        Condition.stack([told, condition(frames=True)])
+    always = condition(frames=True)
+    assert always.at(torch.zeros(3)) is always
+
+
 def test_without_frames_knows_no_frame_but_still_stacks() -> None:
     told = condition(frames=True)
     left = told.without("frames")
