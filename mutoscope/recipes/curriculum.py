@@ -31,6 +31,7 @@ from mutoscope.nn.blocks import TemporalPattern
 from mutoscope.nn.temporal import inflate, is_temporal
 from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.recipes import mini
+from mutoscope.recipes.first_frame import FirstFrameTask
 from mutoscope.recipes.parents import (
     FPS,
     latent_cache,
@@ -196,10 +197,11 @@ class MarkSamples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QualityTask(DenoiserTask):
+class QualityTask(FirstFrameTask):
     """Trains the U-Net on the best clips of its source; see `mutoscope.recipes.quality`.
 
-    It needs the oracle among its parents, beside those of `DenoiserTask`.
+    It needs the oracle among its parents, beside those of `FirstFrameTask`. The first frames of
+    half of the clips are told, so that drafts and long videos are drawn as before.
 
     Attributes:
         chosen: How many clips are kept; of fewer, all.
@@ -207,6 +209,7 @@ class QualityTask(DenoiserTask):
         samples: As of `DenoiserTask`; 0 evaluates nothing.
     """
 
+    later: int = 0
     chosen: int = 2_000
     choice: Literal["best", "first"] = "best"
     samples: int = field(default=24, compare=False)
@@ -234,11 +237,7 @@ class QualityTask(DenoiserTask):
             )
         else:
             kept = ChosenClips(clips, tuple(range(count)), slice(None))
-        return replace(
-            run,
-            batches=self._of_clips(kept, data, codec, work, stride=1),
-            evaluate=run.evaluate if self.samples else None,
-        )
+        return replace(run, batches=self._of_clips(kept, data, codec, work, stride=1))
 
 
 def curriculum() -> Recipe:

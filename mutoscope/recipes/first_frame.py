@@ -94,9 +94,10 @@ class FirstFrameTask(DenoiserTask):
         batches = run.batches
         if self.later and data is None:
             batches = every_fourth(self._later(codec, work), batches)
-        samples = FirstFrameSamples(
-            self.process, base.text, codec, clips_to_judge(self.samples, data), run.evaluate
-        )
+        samples = None
+        if self.samples:
+            judged = clips_to_judge(self.samples, data)
+            samples = FirstFrameSamples(self.process, base.text, codec, judged, run.evaluate)
         return replace(run, objective=stage, batches=batches, evaluate=samples)
 
     def _later(self, codec: LatentCodec, work: Path) -> Callable[[int], Batch]:
