@@ -12,6 +12,8 @@ from safetensors import safe_open
 from mutoscope.recipes import mini
 from mutoscope.recipes.ship import unpack
 from mutoscope.systems import load
+from mutoscope.systems.lora import base_hash
+from mutoscope.systems.reuse_curve import read_curve
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import reproduce
 from mutoscope.world.grammar import caption
@@ -113,6 +115,15 @@ def test_the_gallery_shows_what_is_shipped() -> None:
     """`python -m mutoscope.evaluation.gallery` makes it anew."""
     text = (SHIPPED.parents[1] / "docs" / "gallery" / "README.md").read_text()
     assert f"weights: {load().weights_hash()};" in text
+
+
+@pytest.mark.slow
+def test_what_reuse_costs_was_measured_of_what_is_shipped() -> None:
+    """`python -m benchmarks.reuse` measures it anew."""
+    system = load()
+    curve = read_curve(SHIPPED / "lavie")
+    config = system.config
+    curve.check(base_hash(system), config.steps, system.guidance(), config.draft_until)
 
 
 @pytest.mark.slow
