@@ -128,7 +128,8 @@ def report(curve: Curve, rows: list[dict[str, Any]]) -> str:
         "",
         f"`python -m benchmarks.reuse --prompts {curve.prompts}`: that many test captions of one "
         f"thing, one seed each (scenes from {FIRST_SCENE}), {curve.steps} steps, guidance "
-        f"{curve.guidance:g}, fp32, {torch.get_num_threads()} CPU thread(s) of "
+        f"{curve.guidance:g}, draft_until {curve.draft_until}, fp32, {torch.get_num_threads()} CPU "
+        "thread(s) of "
         f"{platform.machine()}, torch {torch.__version__}. Loss: root-mean-square difference of "
         "frames from exact ones, share of the range of pixel values, with its 95 % interval over "
         "prompts. Time: CPU time of sampling, share of that of exact sampling, in one process. "

@@ -204,6 +204,7 @@ class QualityTask(FirstFrameTask):
     half of the clips are told, so that drafts and long videos are drawn as before.
 
     Attributes:
+        later: As of `FirstFrameTask`.
         chosen: How many clips are kept; of fewer, all.
         choice: By which rule: "best", or "first", as many clips as they come, to compare with.
         samples: As of `DenoiserTask`; 0 evaluates nothing.

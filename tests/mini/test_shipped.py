@@ -141,13 +141,14 @@ def test_words_and_seeds_matter() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, pytest.param(4, marks=pytest.mark.long)])
 def test_a_video_goes_on_from_a_picture(seed: int) -> None:
-    """What follows looks more like the picture than what is drawn of the same words without it."""
+    """It looks more like it than what follows on it mirrored, or on words alone."""
     system, scene = load(), draw_scene(seed, split="test", kind="video")
     picture = render(scene, num_frames=1, fps=8.0)
     text = caption(scene, level="full", seed=seed)
     draw = partial(system, text, steps=8, num_frames=8, stages=("base",), seeds=3)
-    told, free = (
+    told, mirrored, free = (
         np.abs(made.frames[0][1:].astype(int) - picture.astype(int)).mean()
-        for made in (draw(image=picture), draw())
+        for made in (draw(image=picture), draw(image=picture[:, :, ::-1]), draw())
     )
-    assert told < 0.6 * free
+    assert told < 0.6 * mirrored
+    assert told < 0.8 * free
