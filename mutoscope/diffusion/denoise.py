@@ -179,7 +179,11 @@ def calls_until(scheduler: SchedulerMixin, steps: int, until: float) -> int:
         scheduler: As of `denoise`.
         steps: As of `denoise`.
         until: As of `denoise`.
+
+    Raises:
+        RequestError: `steps` is out of range.
     """
+    _check_steps(scheduler, steps)
     solver: Any = copy.deepcopy(scheduler)
     solver.set_timesteps(steps)
     return _calls_until(solver, until)
@@ -204,6 +208,15 @@ def _known(condition: Told) -> Bool[Tensor, "B 1 F 1 1"]:
     return rearrange(condition.frame_mask, "b f -> b 1 f 1 1")
 
 
+def _check_steps(scheduler: SchedulerMixin, steps: int) -> None:
+    """Refuses numbers of steps that a scheduler has no times for."""
+    most = int(scheduler.config["num_train_timesteps"])
+    if not 1 <= steps <= most:
+        raise RequestError(
+            f"steps={steps} cannot be made: a sampler takes 1 to {most} steps. Use e.g. 50."
+        )
+
+
 def _check_request(
     noise: Tensor,
     scheduler: SchedulerMixin,
@@ -212,11 +225,7 @@ def _check_request(
     generator: Sequence[Generator],
 ) -> None:
     """Refuses what would otherwise fail deep inside a scheduler, or not at all."""
-    most = int(scheduler.config["num_train_timesteps"])
-    if not 1 <= steps <= most:
-        raise RequestError(
-            f"steps={steps} cannot be made: a sampler takes 1 to {most} steps. Use e.g. 50."
-        )
+    _check_steps(scheduler, steps)
     samples = len(noise)
     if condition.batch_size != samples or len(generator) != samples:
         raise RequestError(

@@ -122,3 +122,9 @@ def test_a_plan_counts_the_draft() -> None:
 def test_a_time_that_is_none_is_refused(tiny_cascade: LaVie, until: float) -> None:
     with pytest.raises(RequestError, match="a draft cannot be drawn until time"):
         LaVie(**tiny_cascade.components, draft_until=until)
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_steps_that_no_sampler_takes_are_refused(drafting: LaVie, steps: int) -> None:
+    with pytest.raises(RequestError, match="a sampler takes 1 to 1000 steps"):
+        keys(drafting, steps=steps)
