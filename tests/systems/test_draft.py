@@ -1,6 +1,5 @@
 """A draft first, whose first frame the clip is told in much noise."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +14,10 @@ from mutoscope.stages.beginning import beginning_with
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems.lavie import LaVie
 from mutoscope.systems.plan import plan, task_of
-from mutoscope.types import Latents, Size
+from mutoscope.types import Size
+from tests.systems.test_long import PROMPT, keys
 from tests.tiny import build_tiny_system, build_told_system
 
-PROMPT = "a red star drifts left"
 UNTIL = 500.0  # the three steps of the tiny system lie at 999, 666 and 333
 
 
@@ -26,12 +25,6 @@ UNTIL = 500.0  # the three steps of the tiny system lie at 999, 666 and 333
 def drafting(tiny_cascade: LaVie) -> LaVie:
     """Three calls of a draft before the three of the clip; read-only."""
     return build_told_system(tiny_cascade, draft_until=UNTIL)
-
-
-def keys(system: LaVie, prompt: str | Sequence[str] = PROMPT, **request: object) -> Latents:
-    found = system(prompt, stages=["base"], output_type="latent", **request).frames
-    assert isinstance(found, torch.Tensor)
-    return found
 
 
 def test_a_clip_is_told_the_first_frame_of_its_draft_in_much_noise(
