@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Video = Float[Tensor, "B C F H W"]
 Latents = Float[Tensor, "B c F h w"]
 Times = Float[Tensor, "B"]
+Spacing = int | float  # how far frames lie apart, in frames of what was learned from
 TextStates = Float[Tensor, "B L D"]
 TextMask = Bool[Tensor, "B L"]
 

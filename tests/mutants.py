@@ -232,6 +232,22 @@ MUTANTS = (
         "nor is it told any longer",
     ),
     Mutant(
+        "long_clips_as_they_are",
+        "stages/key_frames.py",
+        "spacing: Spacing = self.network.spacing(frames)",
+        "spacing: Spacing = 1",
+        "stages/test_key_frames.py::test_a_clip_longer_than_its_numbers_is_told_as_more_frames_of_the_same_time",
+        "more frames than the network has numbers for are frames of the same time",
+    ),
+    Mutant(
+        "hasty_first",
+        "recipes/tasks.py",
+        'np.argsort(changes, kind="stable")[: max(1,',
+        'np.argsort(changes, kind="stable")[::-1][: max(1,',
+        "recipes/test_curriculum.py::test_of_ones_own_videos_the_calm_ones_come_first",
+        "a curriculum of one's own videos begins with the calm ones",
+    ),
+    Mutant(
         "draft_unused",
         "systems/lavie.py",
         "told = beginning_with(condition, draft[:, :, :1], clip)",

@@ -4,6 +4,7 @@ Command: `python -m mutoscope.evaluation.reader OUT [COUNT]`, on the first COUNT
 """
 
 import argparse
+import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +60,8 @@ def report(oracle: Oracle, scenes: Sequence[Scene], codec: LatentCodec) -> str:
     lines = [
         f"# The oracle on the first {len(scenes)} test clips, {datetime.now(UTC).date()}",
         "",
-        f"`python -m mutoscope.evaluation.reader OUT {len(scenes)}`; torch {torch.__version__}.",
+        f"`python -m mutoscope.evaluation.reader OUT {len(scenes)}`; torch {torch.__version__}, "
+        f"{platform.machine()}, {torch.get_num_threads()} threads.",
         "",
         "| factor | clean renders | after the autoencoder | of clean single objects |",
         "|---|---|---|---|",

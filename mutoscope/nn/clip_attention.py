@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mutoscope.nn.attention import Attention, attend
 from mutoscope.nn.rope import rotary_angles, rotate
+from mutoscope.types import Spacing
 
 
 class ClipAttention(Attention):
@@ -34,7 +35,7 @@ class ClipAttention(Attention):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, tokens: Float[Tensor, "R N C"], *, num_clips: int, stride: int = 1
+        self, tokens: Float[Tensor, "R N C"], *, num_clips: int, stride: Spacing = 1
     ) -> Float[Tensor, "R N C"]:
         """Attention among all places of each clip; rows are as `TemporalAttention` has them."""
         query, key, value = (

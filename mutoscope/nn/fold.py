@@ -12,18 +12,21 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
+from mutoscope.types import Spacing
+
 
 @dataclass(frozen=True)
 class Fold:
     """`clips` B of `frames` F each, then `images` M single images for each clip; R = B (F + M).
 
-    The frames are every `stride`-th of what the network was made for, from number `first` on.
+    The frames are every `stride`-th of what the network was made for, from number `first` on; below
+    1 there are more of them.
     """
 
     clips: int
     frames: int
     images: int = 0
-    stride: int = 1
+    stride: Spacing = 1
     first: int = 0
 
     @property

@@ -5,6 +5,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from mutoscope.types import Spacing
+
 BASE = 10_000.0
 
 
@@ -13,7 +15,7 @@ def rotary_angles(
     head_width: int,
     *,
     rotary_dim: int,
-    stride: int = 1,
+    stride: Spacing = 1,
     device: torch.device | None = None,
 ) -> Float[Tensor, "F pairs"]:
     """The angle in radians by which each channel pair of a head is turned at each frame.
@@ -25,7 +27,7 @@ def rotary_angles(
         num_frames: F.
         head_width: E, channels of one head; the result has E / 2 columns.
         rotary_dim: How many of them turn (even, 2 to E).
-        stride: Frames are numbered 0, stride, 2 stride, ...: those between are left out.
+        stride: Frames are numbered 0, stride, 2 stride, ...
         device: Where the result is made.
 
     Returns:

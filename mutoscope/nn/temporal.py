@@ -14,6 +14,7 @@ from mutoscope.nn.attention import Attention, attend
 from mutoscope.nn.misfits import first_of, misfits
 from mutoscope.nn.relative_bias import RelativePositionBias
 from mutoscope.nn.rope import rotary_angles, rotate
+from mutoscope.types import Spacing
 
 TEMPORAL_NAMES = {
     "frame_code",
@@ -81,13 +82,14 @@ class TemporalAttention(Attention):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, tokens: Float[Tensor, "R N C"], *, num_clips: int, stride: int = 1, first: int = 0
+        self, tokens: Float[Tensor, "R N C"], *, num_clips: int, stride: Spacing = 1, first: int = 0
     ) -> Float[Tensor, "R N C"]:
         """Attention among the frames of each clip; the rows are `num_clips` times F frames, each
-        `stride` after the one before, from number `first` on."""
+        `stride` after the one before, from number `first` on. A `stride` with a fraction is
+        known to RoPE alone."""
         if self.absolute_positions is not None:
             tokens = self.absolute_positions(
-                tokens, num_clips=num_clips, stride=stride, first=first
+                tokens, num_clips=num_clips, stride=int(stride), first=first
             )
         query, key, value = (
             rearrange(
@@ -105,7 +107,7 @@ class TemporalAttention(Attention):
                 device=tokens.device,
             )
             query, key = rotate(query, angles), rotate(key, angles)
-        bias = self._bias(num_frames, stride, query)
+        bias = self._bias(num_frames, int(stride), query)
         if self.relative_position_bias is None:
             # Places and heads together are the heads of one call: this way nothing is copied.
             query, key, value = (states.transpose(1, 2) for states in (query, key, value))

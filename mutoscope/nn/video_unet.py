@@ -45,7 +45,7 @@ from mutoscope.nn.levels import (
 )
 from mutoscope.nn.placing import FrameCode, Moment
 from mutoscope.nn.transformer import TransformerBlock
-from mutoscope.types import Latents, Times
+from mutoscope.types import Latents, Spacing, Times
 
 
 class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
@@ -225,7 +225,7 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         *,
         num_images: int = 0,
         noise_level: Int[Tensor, "B"] | None = None,
-        frame_stride: int = 1,
+        frame_stride: Spacing = 1,
         first_frame: int = 0,
         text_read: ReadText | None = None,
         layers_anew: int | None = None,
@@ -243,7 +243,8 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
             noise_level: Which of the `num_noise_levels` has been added to what is to be enlarged
                 (B); None where the network is told none.
             frame_stride: How many frames lie from each frame to the next: 2 where every second one
-                of a clip is given. Attention over time is told; convolutions over time are not.
+                of a clip is given, 0.5 where there are twice as many. Attention over time is told;
+                convolutions over time are not.
             first_frame: Number of the first frame in its clip; known to a network with
                 `frame_numbers`, to others it is nothing.
             text_read: What `read_text` made of the same text, which is then not made anew.
@@ -348,6 +349,19 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
         layers = (layer for layer in self.modules() if isinstance(layer, TextAttention))
         return {layer: layer.read(states) for layer in layers}
 
+    def spacing(self, num_frames: int) -> Spacing:
+        """How far to tell the network that the frames of a clip lie apart: 1, as they do.
+
+        Where it has numbers for the frames of shorter clips only, and RoPE beside them: nearer, as
+        more frames of the same time. Told distances as they are, it begins anew in mid-clip.
+
+        Source: position interpolation (arXiv 2306.15595) §2.3.
+        """
+        known: int | None = self.config["frame_numbers"]
+        if known is None or num_frames <= known or not self._rope_alone:
+            return 1
+        return (known - 1) / (num_frames - 1)
+
     def _frames(self, time: Times, text: FoldedText, fold: Fold) -> Tensor | None:
         if self.frame_code is None or fold.frames == 1:
             return None
@@ -422,11 +436,26 @@ class VideoUNet(ModelMixin, ConfigMixin, PeftAdapterMixin):
                 "Give those that a call for the same sample made."
             )
 
-    def _check_frame_stride(self, stride: int) -> None:
-        if stride < 1 or (stride > 1 and self.config["temporal_convolutions"]):
+    @property
+    def _rope_alone(self) -> bool:
+        """Whether frames may lie any distance apart."""
+        config = self.config
+        return not (
+            config["temporal_convolutions"]
+            or config["relative_position_bias"]
+            or config["absolute_positions"] != "none"
+        )
+
+    def _check_frame_stride(self, stride: Spacing) -> None:
+        if (
+            not 0 < stride < float("inf")
+            or (stride != 1 and self.config["temporal_convolutions"])
+            or (stride != int(stride) and not self._rope_alone)
+        ):
             raise RequestError(
-                f"frame_stride={stride} cannot be shown: it is 1 or more, and 1 for a network with "
-                "convolutions over time, which know neighbours only. Use 1."
+                f"frame_stride={stride} cannot be shown: it is more than 0, a whole number where "
+                "frames are told apart by more than RoPE, and 1 for a network with convolutions "
+                "over time, which know neighbours only. Use 1."
             )
 
     def _check_noise_level(self, noise_level: Tensor | None, clips: int) -> None:

@@ -8,8 +8,8 @@ Commands: `mutoscope train curriculum:curriculum --out RUNS`, and in place of th
 * `quality_tuned`: a second stage on the 2,000 best clips, after the last run of the chain.
 
 Captions are dropped in each of them, as in all training here (`KeyFrames(text_dropout=)`). Of
-`--data FOLDER` all but `curriculum`, for which nobody sorts videos, make what they make of the
-world: marked clips, or the best ones by the same measures.
+`--data FOLDER` they make what they make of the world: marked clips, or the best ones by the same
+measures. A curriculum of one's own videos begins with the half of the clips that changes least.
 """
 
 from collections.abc import Callable, Mapping
@@ -77,8 +77,6 @@ class CurriculumTask(DenoiserTask):
 
     def _batches(self, data: Path | None, codec: LatentCodec, work: Path) -> Callable[[int], Batch]:
         hard = DenoiserTask._batches(replace(self, directed=False), data, codec, work)
-        if data is not None:
-            return hard
         simple = DenoiserTask._batches(replace(self, directed=True), data, codec, work)
         begin, end = self.rise
         return GradualBatches(simple=simple, hard=hard, begin=begin, end=end)

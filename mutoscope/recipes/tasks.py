@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import nn
@@ -182,8 +183,8 @@ class DenoiserTask:
         stride: In three of four batches of clips, frames from one that is given to the next, of so
             many times the clips, with fewer stills each; 1 gives all frames always.
         directed: Whether only clips of one thing that goes one way, grows or shrinks are shown,
-            with captions that say all: the simpler source that a curriculum begins with. Nobody
-            chooses among one's own videos.
+            with captions that say all: the simpler source that a curriculum begins with. Of one's
+            own videos, the calmer half.
         frame_numbers: Whether the video U-Net is told the numbers of frames; see `VideoUNet`.
         trained: "all", as LaVie does, or "temporal": the layers that the image model lacks.
         batch_size: Stills, or clips, a batch.
@@ -284,8 +285,12 @@ class DenoiserTask:
         source = self._clips(data)
         cache = latent_cache(source, codec, work)
         clips: LatentCache | ChosenClips = cache
-        if self.directed and isinstance(source, WorldSource):
-            clips = directed_clips(cache, source)
+        if self.directed:
+            clips = (
+                directed_clips(cache, source)
+                if isinstance(source, WorldSource)
+                else calm_clips(cache)
+            )
         every_frame = self._of_clips(clips, data, codec, work, stride=1)
         if self.stride == 1:
             return every_frame
@@ -332,6 +337,15 @@ def directed_clips(clips: LatentCache, source: WorldSource) -> ChosenClips:
     ]
     full = slice(LEVELS.index("full"), None, len(LEVELS))
     return ChosenClips(clips, tuple(numbers), full)
+
+
+def calm_clips(clips: LatentCache) -> ChosenClips:
+    """Half of the clips: those whose latents change least from frame to frame, one at least."""
+    changes = [
+        float(clips.latents([number]).diff(dim=2).abs().mean()) for number in range(len(clips))
+    ]
+    calmest = np.argsort(changes, kind="stable")[: max(1, len(changes) // 2)]
+    return ChosenClips(clips, tuple(sorted(calmest.tolist())), slice(None))
 
 
 def begin_from(start: VideoUNet, network: VideoUNet) -> None:

@@ -8,10 +8,11 @@ from mutoscope.diffusion.process import Process
 from mutoscope.diffusion.times import TimeDraw
 from mutoscope.encoding.condition import Condition
 from mutoscope.encoding.text import TextEncoder
+from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.stages.beginning import GOES_ON, beginnings_to_learn, beside_noise, can_begin
 from mutoscope.stages.stage import EVEN_TIMES
 from mutoscope.stages.text_stage import TextStage
-from mutoscope.types import Batch, Latents, Loss, Times
+from mutoscope.types import Batch, Latents, Loss, Spacing, Times
 
 
 class KeyFrames(TextStage):
@@ -95,9 +96,16 @@ class KeyFrames(TextStage):
         seen = beside_noise(noisy, told, num_images) if can_begin(self.network) else noisy
         return super().network_input(seen, time, condition) | {
             "num_images": num_images,
-            "frame_stride": condition.frame_stride,
+            "frame_stride": self._spacing(noisy.shape[2] - num_images, condition.frame_stride),
             "first_frame": condition.first_frame,
         }
+
+    def _spacing(self, frames: int, stride: int) -> Spacing:
+        """How far the frames of a clip lie apart for the network."""
+        if stride != 1 or not isinstance(self.network, VideoUNet):
+            return stride
+        spacing: Spacing = self.network.spacing(frames)
+        return spacing
 
     def reduce(self, error: Tensor, batch: Batch) -> Loss:
         """`L_V + alpha L_I` (LaVie §4.1, Eq. 4); on stills alone, their mean."""

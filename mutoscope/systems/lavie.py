@@ -78,7 +78,8 @@ class LaVie(Cascade):
             prompt: One sentence or several.
             negative_prompt: What all stages lead away from; None for what suits each.
             num_frames: Frames of the finished video, from 1 (a still) to four times the native
-                number; between key frames a last few may be made in vain.
+                number; between key frames a last few may be made in vain. More than the native
+                number, at once: see `VideoUNet.spacing`.
             size: Frame size of the finished video; both sides multiples of the autoencoder's
                 factor, times that of the upscaler's where this runs.
             steps: Of the base, 1 to 1000; more is slower and, up to a point, better.

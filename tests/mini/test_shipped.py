@@ -12,10 +12,14 @@ from safetensors import safe_open
 from mutoscope.recipes import mini
 from mutoscope.recipes.ship import unpack
 from mutoscope.systems import load
+from mutoscope.systems.cascade import UPSCALE
+from mutoscope.systems.load import outline
 from mutoscope.systems.lora import base_hash
+from mutoscope.systems.plan import plan, task_of
 from mutoscope.systems.reuse_curve import read_curve
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import reproduce
+from mutoscope.types import Size
 from mutoscope.world.grammar import caption
 from mutoscope.world.render import render
 from mutoscope.world.scene import draw_scene
@@ -124,6 +128,21 @@ def test_what_reuse_costs_was_measured_of_what_is_shipped() -> None:
     curve = read_curve(SHIPPED / "lavie")
     config = system.config
     curve.check(base_hash(system), config.steps, system.guidance(), config.draft_until)
+
+
+@pytest.mark.slow
+def test_a_window_is_enlarged_in_few_cheap_calls() -> None:
+    """At most 8 without guidance, of at most 6 GFLOP a frame."""
+    system = outline("lavie-mini")
+    config = system.config
+    frames, calls = config.upscale_num_frames, config.upscale_steps
+    assert calls <= 8
+    assert config.upscale_guidance_scale == 1
+    task = task_of(system, system.stages, frames, Size(320, 512), config.steps, 4.0)
+    (line,) = (
+        each for each in plan(system, task, dtypes=[torch.float32]).lines if each.name == UPSCALE
+    )
+    assert line.flops / frames / calls <= 6e9
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 Refusals are tried on the unwrapped functions: the type checks of the test run would object first.
 """
 
+from functools import partial
 from inspect import signature, unwrap
 from pathlib import Path
 from zlib import crc32
@@ -15,6 +16,9 @@ from mutoscope.errors import RequestError
 from mutoscope.nn.attention import TextAttention
 from mutoscope.nn.blocks import ResnetBlock
 from mutoscope.nn.clip_attention import ClipAttention
+from mutoscope.nn.fold import Fold
+from mutoscope.nn.placing import frame_cosines
+from mutoscope.nn.rope import rotary_angles
 from mutoscope.nn.temporal import TemporalAttention
 from mutoscope.nn.temporal_conv import TemporalModule
 from mutoscope.nn.transformer import Transformer
@@ -392,8 +396,33 @@ def test_without_positions_the_distance_of_frames_is_nothing() -> None:
     assert torch.equal(network(**told), network(**told, frame_stride=2))
 
 
-@pytest.mark.parametrize(("kind", "stride"), [({}, 0), ({}, -1), (UPSCALER, 2)])
-def test_a_distance_that_cannot_be_shown_is_refused(kind: dict[str, object], stride: int) -> None:
+@torch.no_grad()
+def test_more_frames_of_the_same_time_lie_nearer() -> None:
+    """Every second one of them has the place of a frame in the clip of about half as many."""
+    network, told = tiny(std=0.6, frame_numbers=4), inputs(frames=7)
+    assert [network.spacing(frames) for frames in (2, 4, 7)] == [1, 1, 0.5]
+    assert tiny().spacing(7) == 1
+    near, far = (network(**told, frame_stride=stride) for stride in (0.5, 1))
+    assert (near - far).abs().mean() > 1e-4
+    angles = partial(rotary_angles, head_width=8, rotary_dim=8)
+    assert torch.equal(angles(7, stride=0.5)[::2], angles(4))
+    numbers = partial(frame_cosines, num_frames=4, count=4, device=torch.device("cpu"))
+    assert torch.equal(numbers(Fold(1, 7, stride=0.5))[::2], numbers(Fold(1, 4)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "stride"),
+    [
+        ({}, 0),
+        ({}, -1),
+        ({}, float("inf")),
+        (UPSCALER, 2),
+        (UPSCALER, 0.5),
+        ({"relative_position_bias": True}, 0.5),
+        ({"absolute_positions": "learned"}, 1.5),
+    ],
+)
+def test_a_distance_that_cannot_be_shown_is_refused(kind: dict[str, object], stride: float) -> None:
     network = tiny(**kind)
     with pytest.raises(RequestError, match=f"frame_stride={stride} cannot be shown"):
         network(**inputs_of(network), frame_stride=stride)

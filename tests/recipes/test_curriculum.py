@@ -46,6 +46,27 @@ def test_the_curriculum_begins_with_what_goes_one_way_and_ends_with_all(tmp_path
     assert batches(5).captions == batches(5).captions
 
 
+@pytest.mark.slow
+def test_of_ones_own_videos_the_calm_ones_come_first(tmp_path: Path) -> None:
+    runs, data = tmp_path / "runs", tmp_path / "videos"
+    data.mkdir()
+    unpack(Path(mutoscope.__file__).parent / "mini", runs)
+    wall = np.full((16, 80, 128, 3), 40, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, wall.shape, np.uint8)
+    for name in ("a noise", "a wall", "b noise", "b wall"):
+        write_video(data / f"{name}.mp4", wall if "wall" in name else noise, 8.0, {})
+        (data / f"{name}.txt").write_text(name)
+    task = CurriculumTask(
+        clips=4, images_per_clip=0, batch_size=2, frame_numbers=True, rise=(2, 6), samples=1
+    )
+    last = last_finished(runs).name
+    parents = {name: runs / name / "model" for name in ("autoencoder", "words", last)}
+    batches = task.prepare(parents, data, "cpu", runs / "work").batches
+    shown = [set(batches(number).captions) for number in range(14)]
+    assert shown[0] | shown[1] | shown[2] == {"a wall", "b wall"}
+    assert set.union(*shown[7:]) == {"a noise", "a wall", "b noise", "b wall"}
+
+
 def test_ones_own_videos_are_marked_too_and_at_their_own_size(tmp_path: Path) -> None:
     frames = np.full((20, 80, 128, 3), 40, np.uint8)
     write_video(tmp_path / "a.mp4", frames, 8.0, {})

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mutoscope.diffusion.guidance import TextGuidance
 from mutoscope.diffusion.process import Process, RectifiedFlow, VariancePreserving
 from mutoscope.encoding.text import TextEncoder
+from mutoscope.nn.video_unet import VideoUNet
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.systems.lavie import LaVie
 from mutoscope.types import Batch
@@ -83,6 +84,19 @@ def test_the_network_is_told_which_frames_it_sees(stage: KeyFrames) -> None:
         near = stage.network_input(noisy, time, replace(condition, frame_stride=1))
         with torch.inference_mode():
             assert not torch.equal(stage.network(**told), stage.network(**near))
+
+
+def test_a_clip_longer_than_its_numbers_is_told_as_more_frames_of_the_same_time(
+    stage: KeyFrames,
+) -> None:
+    network = VideoUNet.from_config(stage.network.config, frame_numbers=4)
+    numbered = KeyFrames(network, stage.process, stage.text)
+    time = torch.full((1,), 500.0)
+    for knows, frames, spacing in ((stage, 7, 1), (numbered, 4, 1), (numbered, 7, 0.5)):
+        told = knows.network_input(
+            torch.zeros(1, 4, frames, 8, 12), time, knows.describe(["a red star"])
+        )
+        assert told["frame_stride"] == spacing
 
 
 def test_things_weigh_as_told_in_clips_and_in_images(stage: KeyFrames) -> None:
