@@ -482,6 +482,14 @@ MUTANTS = (
         "networks kept on disk draw the same frames",
     ),
     Mutant(
+        "put_away_while_drawing",
+        "systems/shelf.py",
+        "@torch.inference_mode(False)\ndef put_away",
+        "def put_away",
+        "systems/test_plan.py::test_networks_kept_on_disk_draw_the_same",
+        "networks kept on disk are known by their weights after drawing, too",
+    ),
+    Mutant(
         "one_stays_in_memory",
         "systems/system.py",
         "for module in modules.values():\n                put_away(module)",

@@ -23,6 +23,8 @@ class Shelf:
     device: str
     dtype: torch.dtype
 
+    # Weights outlive the drawing that asks for them, in which tensors are not counted when changed.
+    @torch.inference_mode(False)
     def fetch(self, name: str, module: nn.Module) -> None:
         """Reads a component's weights into memory.
 
@@ -40,6 +42,7 @@ class Shelf:
         module.to(self.device)  # buffers that are in no file
 
 
+@torch.inference_mode(False)
 def put_away(module: nn.Module) -> None:
     """Lets go of a module's parameters; their names and shapes stay, on the meta device."""
     for part in module.modules():

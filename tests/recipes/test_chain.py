@@ -427,7 +427,8 @@ def test_shipped_models_unpack_as_finished_runs(
     parents = {name: tmp_path / "runs" / name / "model" for name in names}
     before = {name: file_hashes(folder) for name, folder in parents.items()}
     own_recipe = small(own.interpolation(), recipes["interpolation"].task, recipes)
-    train(own_recipe, tmp_path / "runs")
+    # Of what it learns is no matter here.
+    train(replace(own_recipe, needs_data=False), tmp_path / "runs")
     assert {name: file_hashes(folder) for name, folder in parents.items()} == before
     assert not (tmp_path / "runs" / "interpolation" / "checkpoints").exists()
     last = read_provenance(tmp_path / "runs" / "own_interpolation" / "model")
