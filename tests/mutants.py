@@ -486,7 +486,7 @@ MUTANTS = (
         "systems/shelf.py",
         "@torch.inference_mode(False)\ndef put_away",
         "def put_away",
-        "systems/test_plan.py::test_networks_kept_on_disk_draw_the_same",
+        "cli/test_plan.py::test_a_video_made_in_little_memory_is_made_again",
         "networks kept on disk are known by their weights after drawing, too",
     ),
     Mutant(

@@ -76,7 +76,6 @@ def test_what_a_memory_figure_changes_is_said(run: Run, cascade_folder: Path) ->
     )
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_a_video_made_in_little_memory_is_made_again(run: Run, cascade_folder: Path) -> None:
     asked = "generate", PROMPT, "--model", cascade_folder, "--size", "64x96", "--out"
