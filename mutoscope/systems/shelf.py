@@ -23,8 +23,6 @@ class Shelf:
     device: str
     dtype: torch.dtype
 
-    # Weights outlive the drawing that asks for them, in which tensors are not counted when changed.
-    @torch.inference_mode(False)
     def fetch(self, name: str, module: nn.Module) -> None:
         """Reads a component's weights into memory.
 
@@ -42,6 +40,7 @@ class Shelf:
         module.to(self.device)  # buffers that are in no file
 
 
+# What is left outlives the drawing, in which tensors are made that do not count their changes.
 @torch.inference_mode(False)
 def put_away(module: nn.Module) -> None:
     """Lets go of a module's parameters; their names and shapes stay, on the meta device."""

@@ -201,7 +201,6 @@ def test_networks_kept_on_disk_draw_the_same(cascade_folder: Path) -> None:
         assert np.array_equal(ours, theirs)
     modules = [each for each in kept.components.values() if isinstance(each, nn.Module)]
     assert {p.device.type for module in modules for p in module.parameters()} == {"meta"}
-    assert kept.weights_hash() == system.weights_hash()  # after drawing, too
 
 
 @pytest.mark.slow
