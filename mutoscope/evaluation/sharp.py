@@ -13,10 +13,10 @@ Rule, written down before the first measurement:
   prompt; bicubic enlargement of the same small frames; and the image upscaler frame by frame, which
   is the same network with its layers over time made to change nothing, from the same noise. Beside
   them the true frames through the large autoencoder, and with that the small frames' colours and
-  shades (`encoding.detail`; "ceiling"), which no sample can be expected to pass. On the first
-  quarter of the clips also the mean of four samples, the stage told the small frames, or the
-  prompt, of the next clip, and the stage and bicubic enlargement of small frames that have been
-  through the base's autoencoder ("coded"), as in a cascade.
+  shades (`encoding.detail`; "ceiling"), which no sample can be expected to pass. Then the mean of
+  four samples, the stage told the small frames, or the prompt, of the next clip, and the stage and
+  bicubic enlargement of small frames that have been through the base's autoencoder ("coded"), as in
+  a cascade (until 2026-11-29 these on the first quarter of the clips only).
 * PSNR over all pixels, PSNR over edges (`metrics.enlarged.edges`), and flicker: the mean change, in
   grey levels, of pixels that the truth leaves as they are from frame to frame. Clips without such
   pixels have no flicker, those without edges no PSNR there.
@@ -77,19 +77,16 @@ Found = dict[str, float]
 and "SETTING sharpness" of the curves; NaN where there is nothing to measure."""
 
 
-def measure(
-    system: LaVie, asked: Sequence[Prompt], number: int, *, more: bool, curve: bool
-) -> Found:
+def measure(system: LaVie, asked: Sequence[Prompt], number: int, *, curve: bool) -> Found:
     """All figures of clip `number` of `asked`.
 
     Args:
         system: What is measured.
         asked: Prompts with their scenes.
         number: Of the clip.
-        more: Whether also the mean of four samples and the shuffled conditions.
         curve: Whether also other noise levels and steps.
     """
-    truth, ways = enlarged(system, asked, number, more=more)
+    truth, ways = enlarged(system, asked, number, more=True)
     everywhere, steep = torch.ones_like(truth[:, 0], dtype=torch.bool), edges(truth)
     found = {}
     for way, video in ways.items():
@@ -202,7 +199,7 @@ def kept_figures(
     return kept(
         folder_of(out, system, asked),
         range(len(asked)),
-        lambda i: measure(system, asked, i, more=i < len(asked) // 4, curve=i < ON_CURVE),
+        lambda i: measure(system, asked, i, curve=i < ON_CURVE),
         on_clip,
     )
 

@@ -144,7 +144,7 @@ def test_the_truth_is_infinitely_good(tiny_cascade: LaVie, monkeypatch: pytest.M
     monkeypatch.setattr(
         "mutoscope.evaluation.sharp.enlarged", lambda *_, **__: (truth, {**ways, "enlarged": truth})
     )
-    found = measure(tiny_cascade, asked(1), 0, more=False, curve=False)
+    found = measure(tiny_cascade, asked(1), 0, curve=False)
     assert found["enlarged psnr"] == math.inf
     assert math.isfinite(found["bicubic psnr"])
 

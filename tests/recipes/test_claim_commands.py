@@ -10,11 +10,13 @@ import torch
 
 import mutoscope
 from mutoscope.errors import RequestError
+from mutoscope.metrics.oracle import needed_oracle
 from mutoscope.nn.temporal import is_temporal
-from mutoscope.recipes import claims, curriculum, mini, source_claims, temporal_claims
+from mutoscope.recipes import claims, curriculum, length_claim, mini, source_claims, temporal_claims
 from mutoscope.recipes.claim_report import kept
 from mutoscope.recipes.curriculum import MarkTask, NewTimeTask, QualityTask
 from mutoscope.recipes.parents import load_unet
+from mutoscope.recipes.samples import pixels
 from mutoscope.recipes.ship import unpack
 from mutoscope.recipes.tasks import DenoiserTask
 from mutoscope.training.recipe import Recipe
@@ -77,6 +79,20 @@ def test_claims_about_sources_run(claim: str, runs: Path, monkeypatch: pytest.Mo
     assert (runs / f"{claim}.png").read_bytes().startswith(b"\x89PNG")
     for row in report["rows"].values():
         assert all(np.isfinite(figure["value"]) for figure in row.values())
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_the_claim_about_length_draws_what_it_judges(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mutoscope.recipes.samples.STEPS", 2)
+    length_claim.main(runs, length_claim.Scale(training=TIME, prompts=1))
+    report = json.loads((runs / "length.json").read_text())
+    assert list(report["rows"]) == [*length_claim.ARMS, "true"]
+    assert len(report["verdicts"]) == 2
+    assert report["rows"]["true"][length_claim.LATER]["value"] == 1
+    assert len(list((runs / "measured" / "length").glob("*.png"))) == 6
 
 
 @pytest.mark.long
@@ -160,6 +176,34 @@ def test_the_rule_on_positions_says_what_it_should() -> None:
     assert judged.verdicts[1].endswith("the claim is not shown at 32 frames.")
     judged = temporal_claims.judge_positions(tables(rope=9, sinusoidal=-1, learned=9))
     assert judged.verdicts[0].endswith("the claim fails at 32 frames.")
+
+
+def test_the_rule_on_length_asks_for_both_figures() -> None:
+    draw = np.random.default_rng(0)
+
+    def row(consistency: float, smoothness: float) -> dict[str, np.ndarray]:
+        levels = {"consistency 32": consistency, "smoothness 32": smoothness}
+        return {name: level + 0.01 * draw.random((3, 24)) for name, level in levels.items()}
+
+    tables = {"rope": row(0.9, 0.9), "sinusoidal": row(0.8, 0.8), "learned": row(0.8, 0.9)}
+    verdicts = length_claim.judge(tables).verdicts
+    assert verdicts[0].endswith("the claim holds in samples.")
+    assert verdicts[1].endswith("the claim is not shown in samples.")
+    tables["learned"] = row(0.8, 0.99)
+    assert length_claim.judge(tables).verdicts[1].endswith("the claim fails in samples.")
+
+
+def test_clips_are_judged_by_what_they_show() -> None:
+    scenes = length_claim.asked(2)
+    true = pixels(scenes, num_frames=32, fps=8.0)
+    found = length_claim.judged(true, scenes, needed_oracle())
+    assert found[length_claim.LATER] == [1.0, 1.0]
+    # The later half of one shows what the other one is to show.
+    swapped = torch.cat([true[:, :, :16], true.flip(0)[:, :, 16:]], dim=2)
+    mixed = length_claim.judged(swapped, scenes, needed_oracle())
+    assert mixed[length_claim.LATER] == [0.0, 0.0]
+    for name in ("consistency 32", "smoothness 32"):
+        assert all(a < b for a, b in zip(mixed[name], found[name], strict=True))
 
 
 def test_the_rule_on_patterns_weighs_quality_and_speed() -> None:
