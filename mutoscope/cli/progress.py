@@ -1,6 +1,5 @@
 """What a person sees while waiting, and what it cost."""
 
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -92,6 +91,17 @@ def measured(device: str) -> Iterator[Cost]:
     if device.startswith("cuda"):
         cost.megabytes = torch.cuda.max_memory_allocated() / 1e6
     else:
-        # Linux counts in kB, macOS in bytes.
-        unit = 1 if sys.platform == "darwin" else 1024
-        cost.megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+        cost.megabytes = _peak_of_this_process() / 1e6
+
+
+def _peak_of_this_process() -> int:
+    """The most memory that this process has had so far, in bytes."""
+    if sys.platform == "win32":
+        import psutil  # comes with accelerate
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # there is none on Windows
+
+    # Linux counts in kB, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

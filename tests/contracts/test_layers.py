@@ -23,6 +23,8 @@ FRIENDS = {("types", "errors")}
 FORBIDDEN = {"utils", "util", "misc", "helpers", "helper", "common", "base", "manager", "managers"}
 # A bare GPU machine trains; it need not decode video files or draw a command line.
 NOT_FOR_TRAINING = {"av", "typer", "click"}
+# Of the standard library, what Python for Windows has not: a file that needs it cannot be imported.
+NOT_ON_WINDOWS = {"fcntl", "grp", "pwd", "resource", "termios"}
 
 
 def imported(name: str, text: str, modules: set[str], *, at_start: bool = False) -> set[str]:
@@ -117,3 +119,18 @@ def test_training_needs_neither_video_files_nor_a_command_line() -> None:
             root = target.split(".")[0]
             assert root not in NOT_FOR_TRAINING, f"{name} imports {root}"
         queue += [m for m in (*targets, *parents) if m in texts and m != "mutoscope"]
+
+
+def needs_posix(texts: dict[str, str]) -> set[str]:
+    """Modules that cannot be imported on Windows."""
+    return {
+        name
+        for name, text in texts.items()
+        if NOT_ON_WINDOWS & imported(name, text, set(texts), at_start=True)
+    }
+
+
+def test_everything_can_be_imported_on_windows() -> None:
+    assert needs_posix(sources()) == set()
+    late = "def f():\n    import resource"
+    assert needs_posix({"mutoscope.a": "import resource", "mutoscope.b": late}) == {"mutoscope.a"}
