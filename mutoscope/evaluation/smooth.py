@@ -10,8 +10,8 @@ Written down before the first measurement:
 * Key frames are every fourth frame of the true clip at four times the base's rate, through the
   autoencoder; the truth has been through it too. Ways: the interpolation as the model ships it, one
   sample, seed = number of the clip, told the clip's prompt; each key frame repeated where it is
-  the nearest; neighbouring key frames blended. On the first quarter of the clips also the
-  interpolation told the key frames, or the prompt, of the next clip.
+  the nearest; neighbouring key frames blended; the interpolation told the key frames, or the
+  prompt, of the next clip (until 2026-11-29 these two on the first quarter of the clips only).
 * PSNR is that of frames between key frames over pixels that truly move by a pixel or more from one
   key frame to the next; frames without such pixels do not count, nor clips.
 * Trajectory error is how far a thing must be moved from its true place to fit best what the frame
@@ -65,9 +65,9 @@ Found = dict[str, float]
 frame to the next, a mean over the region; NaN where there is nothing to measure."""
 
 
-def measure(system: LaVie, asked: Sequence[Prompt], number: int, *, shuffled: bool) -> Found:
+def measure(system: LaVie, asked: Sequence[Prompt], number: int) -> Found:
     """All figures of clip `number` of `asked`."""
-    truth, ways = filled_in(system, asked, number, shuffled=shuffled)
+    truth, ways = filled_in(system, asked, number, shuffled=True)
     factor = system.config.factor
     scene, count = asked[number].scene, truth.shape[2]
     known = render_truth(scene, num_frames=count, **_rendering(system))
@@ -121,7 +121,7 @@ def kept_figures(
     return kept(
         folder_of(out, system, asked),
         range(len(asked)),
-        lambda i: measure(system, asked, i, shuffled=i < len(asked) // 4),
+        lambda i: measure(system, asked, i),
         on_clip,
     )
 

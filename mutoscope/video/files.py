@@ -284,8 +284,10 @@ class SteadyVideo:
         with _readable(path), av.open(str(path)) as container:
             stream = _video_stream(container, path)
             self.fps = _rate(stream)
-            packets = [each for each in container.demux(stream) if each.size]
-            self._meant = max(stream.frames, 1)
+            packets = [
+                each for each in container.demux(stream) if each.size and not each.is_discard
+            ]
+            self._meant = _meant(stream)
             if len(packets) < self._meant:
                 raise _cut_short(path, len(packets), self._meant)
             times = [float(p.pts * p.time_base) for p in packets if p.pts is not None]
@@ -379,7 +381,8 @@ def probe(path: Path) -> VideoInfo:
         with av.open(str(path)) as container:
             stream = _video_stream(container, path)
             # Some containers do not count their frames; each packet of video holds one.
-            count = stream.frames or sum(p.size > 0 for p in container.demux(stream))
+            counted = stream.frames and _meant(stream)
+            count = counted or sum(p.size > 0 for p in container.demux(stream))
             text = container.metadata.get("comment", "")
             return VideoInfo(count, stream.height, stream.width, _rate(stream), _metadata(text))
 
@@ -402,9 +405,22 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _video_stream(container: "av.container.InputContainer", path: Path) -> "av.VideoStream":
-    if not container.streams.video:
-        raise DataError(f"{path} holds no pictures, only sound. Give a video file.")
-    return container.streams.video[0]
+    for stream in container.streams.video:
+        # The cover of a piece of music is a stream too.
+        if av.stream.Disposition.attached_pic not in stream.disposition:
+            return stream
+    raise DataError(f"{path} holds no moving pictures, only sound. Give a video file.")
+
+
+def _meant(stream: "av.VideoStream") -> int:
+    """How many frames a file says that it shows, at least 1.
+
+    What was trimmed without encoding it anew still holds all frames, and counts them; its duration
+    is that of the part that is shown.
+    """
+    held, seconds = stream.frames, float((stream.duration or 0) * (stream.time_base or 0))
+    shown = round(seconds * _rate(stream)) if seconds else held
+    return max(min(held, shown), 1)
 
 
 def _upright(frame: "av.VideoFrame") -> Frame:
@@ -419,8 +435,8 @@ def _decoded(
     for frame in container.decode(stream):
         count += 1
         yield frame.to_ndarray(format="rgb24")
-    if count < max(stream.frames, 1):
-        raise _cut_short(path, count, stream.frames)
+    if count < _meant(stream):
+        raise _cut_short(path, count, _meant(stream))
 
 
 def _cut_short(path: Path, there: int, meant: int) -> DataError:

@@ -141,7 +141,7 @@ def test_a_video_without_pictures(run: Run, cascade_folder: Path, command: str) 
         container.mux(stream.encode(None))
     result = run(command, "sound.mp4", "--model", cascade_folder)
     assert result.code == 1
-    assert "sound.mp4 holds no pictures, only sound" in result.err
+    assert "sound.mp4 holds no moving pictures, only sound" in result.err
     assert [path.name for path in Path().iterdir()] == ["sound.mp4"]
 
 

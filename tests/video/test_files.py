@@ -5,18 +5,28 @@ import os
 import signal
 import wave
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from mutoscope.cli.passing import Passing
 from mutoscope.errors import DataError, RequestError
 from mutoscope.types import Size
-from mutoscope.video.files import each_frame, probe, read_clip, read_frames, write_video
+from mutoscope.video.files import (
+    each_frame,
+    probe,
+    read_clip,
+    read_frames,
+    read_steady,
+    write_video,
+)
 from tests.disk import disk_full_after
 
 
@@ -265,8 +275,59 @@ def test_sound_without_pictures(tmp_path: Path) -> None:
         sound.setframerate(8000)
         sound.writeframes(bytes(1600))
     for read in (read_frames, probe):
-        with pytest.raises(DataError, match="no pictures, only sound"):
+        with pytest.raises(DataError, match="no moving pictures, only sound"):
             read(tmp_path / "a.wav")
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
+    picture = BytesIO()
+    Image.new("RGB", (32, 32), (200, 0, 0)).save(picture, "PNG")
+    with av.open(str(tmp_path / "plain.mp3"), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=44100, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), "fltp", "mono")
+        silence.rate = 44100
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode(None))
+    sound = (tmp_path / "plain.mp3").read_bytes()
+    sound = sound[sound.index(b"\xff\xfb") :]  # without the tag that stands before it
+    cover = b"\0image/png\0\x03\0" + picture.getvalue()
+    frame = b"APIC" + len(cover).to_bytes(4, "big") + b"\0\0" + cover
+    size = bytes(len(frame) >> shift & 127 for shift in (21, 14, 7, 0))
+    (tmp_path / "song.mp3").write_bytes(b"ID3\x03\0\0" + size + frame + sound)
+    with av.open(str(tmp_path / "song.mp3")) as container:
+        assert len(container.streams.video) == 1
+    for read in (read_frames, read_steady, probe):
+        with pytest.raises(DataError, match="no moving pictures, only sound"):
+            read(tmp_path / "song.mp3")
+
+
+@pytest.mark.parametrize("skipped", [8, 10])
+def test_a_file_trimmed_without_encoding_it_anew(tmp_path: Path, skipped: int) -> None:
+    """An edit list says that the first frames are not to be shown; the file still holds them."""
+    write_video(tmp_path / "a.mp4", greys(24), 8.0, {})
+    trimmed = tmp_path / "trimmed.mp4"
+    with av.open(str(tmp_path / "a.mp4")) as source, av.open(str(trimmed), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        shift = round(skipped / 8 / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+                target.mux(packet)
+    expected = list(range(skipped, 24))
+
+    def numbers(frames: Iterable[np.ndarray]) -> list[int]:
+        return [round((float(frame[4:12, 24:40].mean()) - 8) / 8) for frame in frames]
+
+    with av.open(str(trimmed)) as container:
+        assert container.streams.video[0].frames == 24
+    assert numbers(read_frames(trimmed)[0]) == expected
+    steady, fps = read_steady(trimmed)
+    assert (steady.shape[0], fps) == (len(expected), 8.0)
+    assert numbers(steady) == expected
+    assert probe(trimmed).num_frames == len(expected)
+    clip = read_clip(trimmed, start=0.5, num_frames=3, fps=8.0, size=Size(32, 64))
+    assert numbers(clip) == expected[4:7]
 
 
 def test_other_peoples_comments_are_no_metadata(tmp_path: Path) -> None:
