@@ -12,6 +12,7 @@ from mutoscope.cli.narrower import Work
 from mutoscope.cli.passing import Passing
 from mutoscope.cli.progress import StepProgress
 from mutoscope.cli.unfinished import Goal, discard, keep
+from mutoscope.errors import Cancelled
 from mutoscope.metrics.health import Health
 from mutoscope.types import Latents
 from mutoscope.video.files import write_video
@@ -60,6 +61,12 @@ def make(
 
     try:
         frames = work.carry_on(attempt)
+    except KeyboardInterrupt as stop:
+        if left is None:
+            raise
+        raise Cancelled(
+            f"stopped by Ctrl-C; what is done is kept; go on with: mutoscope continue {left}"
+        ) from stop
     except BaseException:
         if left is not None:
             print(

@@ -49,8 +49,15 @@ class TextEncoder:
         """Token ids (B, L), padded to the longest prompt or in full, and the mask of real tokens.
 
         Raises:
-            RequestError: a prompt has more tokens than the model can read.
+            RequestError: a prompt has more tokens than the model can read, or holds no text.
         """
+        for prompt in prompts:
+            # What a shell was given in another encoding arrives as halves of characters.
+            if any("\ud800" <= letter <= "\udfff" for letter in prompt):
+                raise RequestError(
+                    f"the prompt {ascii(prompt)[:60]} holds bytes that are no text in UTF-8. Type "
+                    "it again, or save its file as UTF-8."
+                )
         rows: list[list[int]] = self.tokenizer(list(prompts))["input_ids"]
         longest = max(rows, key=len)
         if len(longest) > self.max_tokens:

@@ -9,6 +9,8 @@ from mutoscope.video.frames import Frame
 
 BLACK, FLAT, FROZEN = 4.0, 2.0, 0.02
 """Mean level, spread of levels within frames, and mean change from frame to frame, of 255."""
+REPEATS = 0.25
+"""Share of frames that may be the one before, bit for bit; frames that were drawn never are."""
 DRIFT, JUMP = 12.0, 4.0
 """Change of mean colour, of 255, and how many times larger a step is than is usual."""
 
@@ -59,15 +61,24 @@ class Health:
             colour: The mean colour of the frames that the video was made from, of 255.
         """
         found = []
-        if self.colour.mean() < BLACK:
+        black = int((np.mean(self._colours, axis=1) < BLACK).sum())
+        if black == len(self._colours):
             found.append("all frames are black")
         elif np.mean(self._spread) < FLAT:
             found.append("all frames are one flat colour")
+        elif black:
+            found.append(f"{black} of {len(self._colours)} frames are black")
         steps = np.array(self._steps)
+        repeated = int((steps == 0).sum())
         if len(steps) and steps.max() < FROZEN:
             found.append("nothing moves from the first frame to the last")
+        elif repeated > REPEATS * len(steps):
+            found.append(
+                f"{repeated} of {len(self._colours)} frames are the same as the one before"
+            )
         # A step is a seam if it is far larger than most, and large enough to see.
-        usual = max(float(np.median(steps)), 1.0) if len(steps) > 2 else np.inf
+        moved = steps[steps > 0]
+        usual = max(float(np.median(moved)), 1.0) if len(moved) > 2 else np.inf
         found += [
             f"the picture jumps between frames {number} and {number + 1}"
             for number in np.flatnonzero(steps > JUMP * usual)

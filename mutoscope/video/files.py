@@ -418,7 +418,8 @@ def _meant(stream: "av.VideoStream") -> int:
     What was trimmed without encoding it anew still holds all frames, and counts them; its duration
     is that of the part that is shown.
     """
-    held, seconds = stream.frames, float((stream.duration or 0) * (stream.time_base or 0))
+    held: int = stream.frames
+    seconds = float((stream.duration or 0) * (stream.time_base or 0))
     shown = round(seconds * _rate(stream)) if seconds else held
     return max(min(held, shown), 1)
 

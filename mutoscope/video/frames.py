@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
 
+from mutoscope.errors import MutoscopeError
 from mutoscope.types import Size, Video
 
 Frames = UInt8[ndarray, "F H W 3"]
@@ -55,7 +56,16 @@ def to_bytes(video: Video) -> UInt8[ndarray, "B F H W 3"]:
 
     Args:
         video: Pixels, B 3 F H W.
+
+    Raises:
+        MutoscopeError: They are no numbers, of which black pixels would be made.
     """
+    if not video.isfinite().all():
+        raise MutoscopeError(
+            f"frames of {video.shape[-2]}x{video.shape[-1]} hold values that are no numbers, which "
+            "would be shown black. Use --dtype fp32 or bf16 instead of fp16; if it is that "
+            "already, the weights are damaged."
+        )
     scaled = (video.detach().to("cpu", torch.float32).clamp(-1.0, 1.0) + 1.0) * 127.5
     return rearrange(scaled.round().to(torch.uint8), "b c f h w -> b f h w c").numpy()
 

@@ -135,7 +135,13 @@ def test_stopped_while_a_preview_is_replaced_the_one_before_is_whole(
 
     with monkeypatch.context() as broken:
         broken.setattr(unfinished, "write_video", cut_off)
-        assert run("generate", PROMPT, *model, "--out", "v.mp4").code == 130
+        result = run("generate", PROMPT, *model, "--out", "v.mp4")
+    assert result.code == 130
+    assert result.err.splitlines()[-1] == (
+        "mutoscope: stopped by Ctrl-C; what is done is kept; go on with: mutoscope continue "
+        "v.preview.mp4"
+    )
+    assert "nothing half-finished" not in result.err
     assert probe(Path("v.preview.mp4")).num_frames == 4
     assert run("continue", "v.preview.mp4").code == 0
     assert sha(Path("v.mp4")) == sha(Path("whole.mp4"))

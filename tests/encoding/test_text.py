@@ -70,6 +70,12 @@ def test_a_prompt_too_long_is_refused(text: TextEncoder) -> None:
         text.encode(["star " * 40])
 
 
+def test_bytes_that_are_no_text_are_refused(text: TextEncoder) -> None:
+    given = b"a \xff star".decode("utf-8", "surrogateescape")  # as a shell hands it over
+    with pytest.raises(RequestError, match=r"'a \\udcff star' holds bytes that are no text"):
+        text.tokens(["a star", given])
+
+
 def test_contrast_learns_to_pair(tiny_system: LaVie) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(3)

@@ -42,6 +42,17 @@ def test_black_flat_and_frozen_videos_are_seen() -> None:
     assert complaints(frozen) == ["nothing moves from the first frame to the last"]
 
 
+def test_what_goes_wrong_on_the_way_is_seen() -> None:
+    frames = clip(num_frames=24)
+    dark = frames.copy()
+    dark[15:] = 0
+    assert "9 of 24 frames are black" in complaints(dark)
+    stuck = np.concatenate([frames[:9], np.repeat(frames[9:10], 15, axis=0)])
+    assert complaints(stuck) == ["14 of 24 frames are the same as the one before"]
+    slideshow = np.repeat(frames[::4], 4, axis=0)  # an interpolation that did nothing
+    assert complaints(slideshow) == ["18 of 24 frames are the same as the one before"]
+
+
 def test_a_jump_and_other_colours_are_seen() -> None:
     frames = clip()
     seam = np.concatenate([frames[:4], clip(5)[4:]])

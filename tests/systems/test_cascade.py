@@ -9,7 +9,7 @@ import torch
 
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.detail import bicubic, shrunk
-from mutoscope.errors import RequestError
+from mutoscope.errors import MutoscopeError, RequestError
 from mutoscope.nn.attention import TextAttention
 from mutoscope.stages.text_stage import TextStage
 from mutoscope.systems.lavie import LaVie
@@ -241,6 +241,20 @@ def test_any_video_can_be_enlarged(tiny_cascade: LaVie) -> None:
     assert (large.frames.shape, large.fps) == ((1, 13, 30, 46, 3), 5.0)
     assert not np.array_equal(tiny_cascade.upscale(small, fps=5.0, seed=1).frames, large.frames)
     assert not np.array_equal(tiny_cascade.upscale(small, "night", fps=5.0).frames, large.frames)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broken", ["interpolator", "upscaler"])
+def test_a_network_that_breaks_down_makes_no_black_video(broken: str) -> None:
+    system = build_tiny_system(cascade=True)
+    with torch.no_grad():
+        getattr(system, broken).conv_out.bias[0] = torch.nan
+    frames = np.random.default_rng(0).integers(0, 255, (4, 16, 24, 3), np.uint8)
+    enhance = system.interpolate if broken == "interpolator" else system.upscale
+    with pytest.raises(MutoscopeError, match="hold values that are no numbers"):
+        enhance(frames, fps=8.0)
+    with pytest.raises(MutoscopeError, match="hold values that are no numbers"):
+        system(PROMPT, num_frames=5)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mutoscope.errors import MutoscopeError
 from mutoscope.types import Size
 from mutoscope.video.frames import fingerprint, resize, to_bytes, to_floats
 
@@ -31,6 +32,14 @@ def test_range_and_layout() -> None:
 def test_values_outside_the_range_are_cut_and_the_nearest_byte_is_taken() -> None:
     video = torch.tensor([-9.0, -1.0, 1 / 255 * 0.9 - 1 / 255, 1.0, 9.0]).reshape(1, 1, 1, 1, 5)
     assert to_bytes(video.expand(1, 3, 1, 1, 5))[0, 0, 0, :, 0].tolist() == [0, 0, 127, 255, 255]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_is_no_number_is_not_made_black(value: float) -> None:
+    video = torch.zeros(1, 3, 2, 4, 6)
+    video[0, 1, 1, 2, 3] = value
+    with pytest.raises(MutoscopeError, match="frames of 4x6 hold values that are no numbers"):
+        to_bytes(video)
 
 
 def test_the_fingerprint_sees_one_bit_an_order_and_a_shape() -> None:
