@@ -15,7 +15,11 @@ def personalize(
     out: Annotated[Path, Option(help="Folder to write, for generate --lora; must not exist.")],
     model: Annotated[str, Option(help="Known name or folder.")] = "lavie-mini",
     like: Annotated[
-        str, Option(help="Words for things of its kind that the model knows, with commas between.")
+        str,
+        Option(
+            help="Words for things of its kind that the model knows, with commas between; in a "
+            "model of the built-in world all its shapes by default."
+        ),
     ] = "",
     steps: Annotated[int, Option(help="Of training.")] = 1_200,
     device: Annotated[str, Option(help="cpu, cuda, or auto.")] = "auto",

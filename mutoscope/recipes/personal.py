@@ -33,7 +33,7 @@ from mutoscope.training.recipe import Recipe, Run
 from mutoscope.training.trainer import train
 from mutoscope.types import Batch, Size
 from mutoscope.video.atomic import check_place
-from mutoscope.world.factors import Split
+from mutoscope.world.factors import SHAPES, Split
 from mutoscope.world.grammar import VOCABULARY
 
 STEPS = 1_200
@@ -135,15 +135,17 @@ def task_for(
         model: Its known name or folder.
         word: The new word.
         pictures: What it shall mean.
-        like: See `PersonalTask`.
+        like: See `PersonalTask`; where none is given a model of the world takes all its shapes, for
+            what is new there is a shape. Without, the word moves as nothing does.
     """
     of_the_world = tuple(system.config.vocabulary) == VOCABULARY
+    kin = tuple(like) or (SHAPES if of_the_world else ())
     return PersonalTask(
         word=word,
         base=base_hash(system),
         model=model,
         pictures=pictures.key(),
-        like=tuple(like),
+        like=kin,
         others=PersonalTask.others if of_the_world else 0,
     )
 
@@ -188,7 +190,7 @@ def personalize(
         word: What to call it.
         out: Folder to write, for `load_lora`; must not exist.
         model: Known name or folder of the model.
-        like: Known words for things of the kind; it is learned sooner than from all words.
+        like: Known words for things of the kind; see `task_for`.
         steps: Of training, at least 1.
         device: Where to train: "cpu" or "cuda".
         notice: Told, in a sentence, what will limit the result.
@@ -214,7 +216,7 @@ def personalize(
     task = task_for(system, model, word, source, like)
     text = TextEncoder(system.text_encoder, system.tokenizer)
     text.check_word(word, system.config.vocabulary)
-    text.mean_of(like)  # refuses what it does not know before anything is made
+    text.mean_of(task.like)  # refuses what it does not know before anything is made
     recipe = personal(task, steps)
     check_place(out)
     if len(source.pictures()) == 1:

@@ -22,6 +22,7 @@ from mutoscope.systems.lavie import LaVie
 from mutoscope.training.trainer import train
 from mutoscope.types import Batch, Loss, Size
 from mutoscope.world.concept import unseen_scene
+from mutoscope.world.factors import SHAPES
 from mutoscope.world.grammar import VOCABULARY
 from mutoscope.world.render import render
 from tests.tiny import build_tiny_system
@@ -115,6 +116,7 @@ def test_other_pictures_are_not_gone_on_with(
 ) -> None:
     source = picture_source(pictures, "zorb", Size(16, 24))
     task = task_for(tiny_system, str(tiny_folder), "zorb", source)
+    assert task.like == ()  # what a model of free text calls its things nobody knows
     train(personal(task, 1), tmp_path, data=pictures)
     with pytest.raises(TrainingError, match="another recipe"):
         train(personal(replace(task, pictures="others"), 1), tmp_path, data=pictures)
@@ -136,7 +138,8 @@ def test_a_model_of_the_world_is_shown_its_other_pictures_too(
     system.save_pretrained(tmp_path / "model")
     source = picture_source(pictures, "orb", Size(16, 24))
     task = task_for(system, str(tmp_path / "model"), "orb", source)
-    assert (task.batch_size, task.others) == (6, 2)
+    assert (task.batch_size, task.others, task.like) == (6, 2, SHAPES)
+    assert task_for(system, "model", "orb", source, ["star"]).like == ("star",)
     (tmp_path / "work").mkdir()
     run = task.prepare({}, pictures, "cpu", tmp_path / "work")
     batch = run.batches(0)
