@@ -101,6 +101,7 @@ class InterpolationSamples:
         codec: The autoencoder.
         factor: Frames from one key frame to the next.
         examples: The clips, of factor (K - 1) + 1 frames each; number i is drawn from seed i.
+        steps: In which they are drawn.
     """
 
     process: VariancePreserving
@@ -108,6 +109,7 @@ class InterpolationSamples:
     codec: LatentCodec
     factor: int
     examples: Sequence[Example]
+    steps: int = STEPS
 
     def __call__(self, modules: Modules, step: int, folder: Path) -> dict[str, float]:
         stage = Interpolation(modules["network"], self.process, self.text, factor=self.factor)
@@ -139,7 +141,7 @@ class InterpolationSamples:
             stage.knowing(stage.describe([example.caption]), latents[:, :, :: self.factor]),
             (latents.shape[1], latents.shape[2], latents.shape[3], latents.shape[4]),
             scheduler=self.process.scheduler("dpm++"),
-            steps=STEPS,
+            steps=self.steps,
             guidance=Unguided(),
             generators=[torch.Generator().manual_seed(seed)],
         )

@@ -33,6 +33,7 @@ from mutoscope.recipes.samples import SIZE
 from mutoscope.recipes.tasks import LAW, NUM_FRAMES
 from mutoscope.stages.interpolation import Interpolation, num_frames
 from mutoscope.systems.reading import quietly
+from mutoscope.training.fields import WITHOUT_SAYING
 from mutoscope.training.recipe import Run
 from mutoscope.types import Batch
 
@@ -52,6 +53,7 @@ class InterpolationTask:
         clips: Clips in the cache, each spanned by as many key frames as the base model draws.
         batch_size: Short windows a batch; of whole clips so many as have no more frames.
         seed: Of the order of the data and the places of the windows.
+        backwards: See `WindowBatches`.
         samples: Test clips filled in in an evaluation.
     """
 
@@ -63,6 +65,7 @@ class InterpolationTask:
     clips: int = 4_000
     batch_size: int = 8
     seed: int = 5
+    backwards: float = field(default=0.0, metadata=WITHOUT_SAYING)
     samples: int = field(default=8, compare=False)
 
     @property
@@ -113,6 +116,7 @@ class InterpolationTask:
                 height=height,
                 width=width,
                 seed=seed,
+                backwards=self.backwards,
             )
 
         short = windows(self.batch_size, seen, self.seed)

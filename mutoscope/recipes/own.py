@@ -31,10 +31,10 @@ def base() -> Recipe:
 
 def interpolation() -> Recipe:
     """The temporal interpolation."""
-    task = InterpolationTask(batch_size=4, samples=4)
+    task = InterpolationTask(batch_size=4, backwards=0.5, samples=4)
     parents = mini.autoencoder(), mini.words(), mini.interpolation()
     # Larger steps undo more than they teach (docs/claims.md).
-    return _own("interpolation", task, *parents, lr=1e-4)
+    return _own("interpolation", task, *parents, lr=3e-4)
 
 
 def super_resolution() -> Recipe:

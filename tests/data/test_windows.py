@@ -49,6 +49,21 @@ def test_windows_are_cut_out_of_their_clips_all_over_them(cache: LatentCache) ->
     assert any(one != other for one, other in zip(places[::2], places[1::2], strict=True))
 
 
+def test_half_of_the_windows_run_backwards_if_asked(cache: LatentCache) -> None:
+    both = WindowBatches(
+        cache=cache, batch_size=2, num_frames=9, height=4, width=6, seed=0, backwards=0.5
+    )
+    turned = []
+    for number in range(20):
+        found = both(number).latents
+        assert found is not None
+        for window, member in zip(found, shuffled(5, 2, number, seed=0), strict=True):
+            clip = cache.latents([member])[0]
+            turned.append(torch.equal(window, clip.flip(1)))
+            assert turned[-1] or torch.equal(window, clip)
+    assert 10 < sum(turned) < 30
+
+
 def test_a_batch_depends_on_its_number_and_seed_alone(cache: LatentCache) -> None:
     one = batches(cache)
     later = one(7).latents
