@@ -695,15 +695,6 @@ MUTANTS = (
         "no draw touches the global generator",
     ),
     Mutant(
-        "guided_beyond",
-        "diffusion/guidance.py",
-        "return without_text + scale * (with_text - without_text)",
-        "return with_text + scale * (with_text - without_text)",
-        "diffusion/test_guidance.py::"
-        "test_text_guidance_goes_from_the_answer_without_text_through_that_with",
-        "guidance is u + scale (c - u)",
-    ),
-    Mutant(
         "one_thing_held_out_is_enough",
         "world/scene.py",
         'return any(kept) if split == "held-out" else not any(kept)',

@@ -47,14 +47,12 @@ from mutoscope.recipes import temporal_claims
 from mutoscope.recipes.claim_report import Figures, Report, by_run, kept, publish
 from mutoscope.recipes.curriculum import last_finished
 from mutoscope.recipes.parents import FPS, load_codec
-from mutoscope.recipes.samples import pixels, scenes_to_test
+from mutoscope.recipes.samples import pixels, prompts_for, scenes_to_test
 from mutoscope.recipes.source_claims import drawing
 from mutoscope.recipes.tasks import NUM_FRAMES
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import train
 from mutoscope.types import Video
-from mutoscope.world.factors import LEVELS
-from mutoscope.world.grammar import caption
 from mutoscope.world.labels import MAX_THINGS
 from mutoscope.world.scene import Scene
 
@@ -122,13 +120,10 @@ def later_right(video: Video, scenes: Sequence[Scene], oracle: Oracle) -> list[f
 def of_run(recipe: Recipe, model: Path, runs: Path, scenes: Sequence[Scene]) -> Figures:
     """What a finished run draws, judged at both lengths; sheets of it are written."""
     draws, modules = drawing(recipe, model, runs)
-    prompts = [
-        caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
-    ]
     figures: Figures = {}
     for frames in LENGTHS:
         sheet = runs / "measured" / "length" / f"{recipe.name}-{frames}.png"
-        video = draws.draw(modules, prompts, frames, sheet)
+        video = draws.draw(modules, prompts_for(scenes), frames, sheet)
         figures |= judged(video, scenes, needed_oracle())
     return figures
 

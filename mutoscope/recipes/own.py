@@ -33,7 +33,7 @@ def interpolation() -> Recipe:
     """The temporal interpolation."""
     task = InterpolationTask(batch_size=4, backwards=0.5, samples=4)
     parents = mini.autoencoder(), mini.words(), mini.interpolation()
-    # Larger steps undo more than they teach (docs/claims.md).
+    # Larger steps teach no more (docs/claims.md).
     return _own("interpolation", task, *parents, lr=3e-4)
 
 

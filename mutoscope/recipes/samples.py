@@ -40,6 +40,11 @@ def scenes_to_test(count: int, kind: Kind, *, first: int = 0) -> list[Scene]:
     return [draw_scene(first + i, split="test", kind=kind) for i in range(count)]
 
 
+def prompts_for(scenes: Sequence[Scene]) -> list[str]:
+    """A caption of each, the levels of detail in turns."""
+    return [caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)]
+
+
 def pixels(scenes: Sequence[Scene], *, num_frames: int, fps: float, size: Size = SIZE) -> Video:
     """Renders as one tensor, pixels in [-1, 1]."""
     height, width = size.height, size.width
@@ -270,10 +275,7 @@ class WorldSamples:
         self, modules: Modules, scenes: Sequence[Scene], num_frames: int, sheet: Path
     ) -> list[dict[str, bool]]:
         """What the oracle reads right in drawings of the scenes' captions; [] without an oracle."""
-        prompts = [
-            caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
-        ]
-        video = self.draws.draw(modules, prompts, num_frames, sheet)
+        video = self.draws.draw(modules, prompts_for(scenes), num_frames, sheet)
         if self.oracle is None:
             return []
         device = next(self.oracle.parameters()).device

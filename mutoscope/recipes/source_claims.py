@@ -58,13 +58,11 @@ from mutoscope.recipes import curriculum, mini
 from mutoscope.recipes.claim_report import Figures, Report, by_run, kept, publish
 from mutoscope.recipes.curriculum import MarkSamples, MarkTask, QualityTask, last_finished
 from mutoscope.recipes.parents import FPS, load_codec, load_text, load_unet, text_of
-from mutoscope.recipes.samples import CaptionSamples, Modules, scenes_to_test
+from mutoscope.recipes.samples import CaptionSamples, Modules, prompts_for, scenes_to_test
 from mutoscope.recipes.tasks import NUM_FRAMES, DenoiserTask
 from mutoscope.training.optim import Schedule
 from mutoscope.training.recipe import Recipe
 from mutoscope.training.trainer import train
-from mutoscope.world.factors import LEVELS
-from mutoscope.world.grammar import caption
 
 Tables = Mapping[str, Mapping[str, NDArray[np.float64]]]
 FIRST_SCENE = 800_000  # no other figure uses the scenes from there on
@@ -206,10 +204,7 @@ def run_quality(runs: Path, scale: Scale) -> Report:
 def readings(draws: CaptionSamples, modules: Modules, count: int, sheet: Path) -> Figures:
     """What the oracle reads right in clips of the first test prompts, and how sharp these are."""
     scenes = scenes_to_test(count, "video", first=FIRST_SCENE)
-    prompts = [
-        caption(scene, level=LEVELS[i % len(LEVELS)], seed=i) for i, scene in enumerate(scenes)
-    ]
-    videos = draws.draw(modules, prompts, draws.num_frames, sheet)
+    videos = draws.draw(modules, prompts_for(scenes), draws.num_frames, sheet)
     found = needed_oracle().read(videos, fps=FPS)
     scores = [score(scene, reading) for scene, reading in zip(scenes, found, strict=True)]
     figures = {name: [float(row[name]) for row in scores] for name in ("shape", "motion", "all")}
