@@ -173,7 +173,7 @@ def _enhance(
             }
 
         write_video(path, drawn, playing, record)
-    complain(path, drawn.health, given.health.colour.tolist())
+    complain(path, drawn.health, given.health.look)
     print(
         f"{path}  ({count} frames {height}x{width} became {made} frames "
         f"{times * height}x{times * width}, {playing:g} a second)"

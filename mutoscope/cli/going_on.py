@@ -25,7 +25,7 @@ def go_on(
     settings, path = goal.settings, out or goal.out
     check_target(path, goal.fps)
     system, cuts = open_for(settings)
-    work = Work(system, settings, cuts, (done, latents.to(settings.device)), goal.colour)
+    work = Work(system, settings, cuts, (done, latents.to(settings.device)), goal.look)
     make(work, path, goal.fps, start=file)
     count, size = settings.num_frames, f"{settings.height}x{settings.width}"
     print(f"{path}  ({count} frames {size}, seed {settings.seed})")

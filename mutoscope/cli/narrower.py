@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -12,6 +12,7 @@ from torch import nn
 
 from mutoscope.cli.making import Settings, open_for, open_planned, planned, task_for
 from mutoscope.errors import RequestError, is_out_of_memory
+from mutoscope.metrics.health import Look
 from mutoscope.systems import System
 from mutoscope.systems.cascade import UPSCALE
 from mutoscope.systems.cuts import Cuts
@@ -32,7 +33,7 @@ class Work:
         settings: What is made.
         cuts: How much is done at once; None for as much as the networks learned.
         done: The last stage that is done, and what it made; None before the first is.
-        colour: The mean colour of the key frames, of 255; empty before they are there.
+        look: What the key frames look like; None before they are there.
         outlined: The model without weights, for plans; None until memory runs out.
     """
 
@@ -40,7 +41,7 @@ class Work:
     settings: Settings
     cuts: Cuts | None
     done: tuple[str, Latents] | None = None
-    colour: Sequence[float] = ()
+    look: Look | None = None
     outlined: System | None = field(default=None, repr=False)
 
     @property
@@ -56,7 +57,7 @@ class Work:
             settings = replace(settings, memory=limits[-1][1])
         if self.settings.narrowed:
             self.system, self.cuts = open_for(settings)
-        self.settings, self.done, self.colour = settings, None, ()
+        self.settings, self.done, self.look = settings, None, None
 
     def carry_on(self, attempt: Callable[[], T]) -> T:
         """What `attempt` returns. Where memory runs out in it, it is called again, with less of

@@ -1,11 +1,8 @@
 """One video, stage after stage: what each made is on disk before the next begins."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from mutoscope.cli.making import draw, record
 from mutoscope.cli.narrower import Work
@@ -13,7 +10,7 @@ from mutoscope.cli.passing import Passing
 from mutoscope.cli.progress import StepProgress
 from mutoscope.cli.unfinished import Goal, discard, keep
 from mutoscope.errors import Cancelled
-from mutoscope.metrics.health import Health
+from mutoscope.metrics.health import Health, Look
 from mutoscope.types import Latents
 from mutoscope.video.files import write_video
 
@@ -75,19 +72,19 @@ def make(
             )
         raise
     discard(preview, work.settings)
-    complain(path, frames.health, work.colour)
+    complain(path, frames.health, work.look)
     return frames
 
 
-def complain(path: Path, health: Health, colour: Sequence[float] = ()) -> None:
+def complain(path: Path, health: Health, made_from: Look | None) -> None:
     """Says on the error stream what is visibly wrong with the video at `path`.
 
     Args:
         path: Of the video.
         health: Of its frames.
-        colour: The mean colour of the frames that it was made from, of 255; empty if of none.
+        made_from: The frames that it was made from; None if of none.
     """
-    for complaint in health.complaints(np.array(colour) if len(colour) else None):
+    for complaint in health.complaints(made_from):
         print(f"mutoscope: look at {path}: {complaint}.", file=sys.stderr)
 
 
@@ -102,16 +99,15 @@ def _preview(work: Work, preview: Path, path: Path, fps: float) -> None:
     slower = fps * system.native_fps(so_far) / system.native_fps(stages)
     pieces = system.pieces(latents, None if work.cuts is None else work.cuts.small)
     frames = Passing((frame for piece in pieces for frame in piece[0]), count)
-    goal = Goal(job, path, fps, tuple(work.colour))
+    goal = Goal(job, path, fps, work.look)
     keep(preview, frames, slower, latents, system=system, settings=part, goal=goal)
     print(
         f"{preview}  ({count} frames {height}x{width}; the rest follows, or is made by: mutoscope "
         f"continue {preview})",
         flush=True,
     )
-    complain(preview, frames.health, work.colour)
-    if not work.colour:
-        work.colour = frames.health.colour.tolist()
+    complain(preview, frames.health, work.look)
+    work.look = work.look or frames.health.look
 
 
 def _whole(work: Work, path: Path, fps: float) -> Goal:
@@ -129,4 +125,4 @@ def _whole(work: Work, path: Path, fps: float) -> Goal:
         width=times * job.width,
     )
     whole = path.with_name(f"{path.stem}-whole{path.suffix}")
-    return Goal(settings, whole, faster * fps, tuple(work.colour))
+    return Goal(settings, whole, faster * fps, work.look)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from mutoscope.cli.making import Settings, record
 from mutoscope.cli.passing import Passing
 from mutoscope.errors import DataError
+from mutoscope.metrics.health import Look
 from mutoscope.systems import System
 from mutoscope.training.checkpoint import digest
 from mutoscope.types import Latents
@@ -28,13 +29,13 @@ class Goal:
         settings: Of the finished video.
         out: Where it shall lie.
         fps: Its playing speed, Hz.
-        colour: The mean colour of the key frames, of 255, once they are there.
+        look: What the key frames look like, once they are there.
     """
 
     settings: Settings
     out: Path
     fps: float
-    colour: tuple[float, ...] = ()
+    look: Look | None = None
 
 
 def keep(
@@ -70,7 +71,7 @@ def keep(
             "goal": {
                 **asdict(goal),
                 "out": str(goal.out.absolute()),
-                "colour": goal.colour or frames.health.colour.tolist(),
+                "look": asdict(goal.look or frames.health.look),
             },
         }
 
@@ -103,8 +104,8 @@ def kept(path: Path) -> tuple[Goal, str, Latents]:
         latents = load_file(file)[_NAME]
     except (SafetensorError, KeyError) as error:
         raise DataError(f"{file} cannot be read: {error}. Make the video again.") from error
-    colour = tuple(map(float, goal.get("colour", ())))
-    return Goal(settings, Path(goal["out"]), float(goal["fps"]), colour), stage, latents
+    look = Look.from_record(goal["look"]) if "look" in goal else None
+    return Goal(settings, Path(goal["out"]), float(goal["fps"]), look), stage, latents
 
 
 def beside(path: Path, stage: str) -> Path:

@@ -1,5 +1,9 @@
 """What went visibly wrong in a video, found without knowing what it should show."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -13,6 +17,10 @@ REPEATS = 0.25
 """Share of frames that may be the one before, bit for bit; frames that were drawn never are."""
 DRIFT, JUMP = 12.0, 4.0
 """Change of mean colour, of 255, and how many times larger a step is than is usual."""
+SEAM, BESIDE, LINES, NAMED = 3.0, 8, 4, 4
+"""Levels, of 255, that the step across a seam within frames is above those beside it; lines on
+either side that count as beside; every which pixel along a line is looked at; and how many seams
+are named."""
 
 
 def check_finite(latents: Latents, stage: str) -> None:
@@ -30,6 +38,27 @@ def check_finite(latents: Latents, stage: str) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Look:
+    """What frames look like, in as few numbers as what is made from them can be held against.
+
+    Attributes:
+        colour: The mean of all frames, of 255.
+        rows: The usual step from each row of pixels to the next, of 255: the median over places of
+            the row, mean over frames.
+        columns: The same from column to column.
+    """
+
+    colour: tuple[float, ...]
+    rows: tuple[float, ...]
+    columns: tuple[float, ...]
+
+    @classmethod
+    def from_record(cls, told: Mapping[str, Any]) -> "Look":
+        """What `dataclasses.asdict` made of one, perhaps by way of JSON."""
+        return cls(*(tuple(map(float, told[name])) for name in ("colour", "rows", "columns")))
+
+
 class Health:
     """What a person would notice at once about frames that are never there all at once."""
 
@@ -37,6 +66,7 @@ class Health:
         self._spread: list[float] = []
         self._colours: list[np.ndarray] = []
         self._steps: list[float] = []
+        self._across: list[list[np.ndarray]] = [[], []]
         self._before: Frame | None = None
 
     def add(self, frame: Frame) -> None:
@@ -47,18 +77,22 @@ class Health:
         if self._before is not None:
             self._steps.append(float(np.abs(levels - self._before).mean()))
         self._before = frame
+        grey = levels.mean(axis=2)
+        for known, lines in zip(self._across, (grey.T[::LINES], grey[::LINES]), strict=True):
+            known.append(np.median(np.abs(np.diff(lines)), axis=0))
 
     @property
-    def colour(self) -> Float[np.ndarray, "3"]:
-        """The mean colour of all frames so far, of 255."""
-        mean: np.ndarray = np.mean(self._colours, axis=0)
-        return mean
+    def look(self) -> Look:
+        """All frames so far, in a few numbers."""
+        rows, columns = (np.mean(steps, axis=0).tolist() for steps in self._across)
+        return Look(tuple(np.mean(self._colours, axis=0).tolist()), tuple(rows), tuple(columns))
 
-    def complaints(self, colour: Float[np.ndarray, "3"] | None = None) -> list[str]:
+    def complaints(self, made_from: Look | None = None) -> list[str]:
         """What is to be said, in words; nothing if all seems well.
 
         Args:
-            colour: The mean colour of the frames that the video was made from, of 255.
+            made_from: The frames that the video was made from, smaller or as large. Without them
+                nobody knows whether colours drifted, and which lines belong into the picture.
         """
         found = []
         black = int((np.mean(self._colours, axis=1) < BLACK).sum())
@@ -83,8 +117,36 @@ class Health:
             f"the picture jumps between frames {number} and {number + 1}"
             for number in np.flatnonzero(steps > JUMP * usual)
         ]
-        if colour is not None:
-            apart = np.abs(self.colour - colour).max()
+        if made_from is not None:
+            look = self.look
+            apart = np.abs(np.subtract(look.colour, made_from.colour)).max()
             if apart > DRIFT:
                 found.append(f"colours lie {apart:.0f} of 255 levels from those it was made from")
+            for name, here, there in (
+                ("row", look.rows, made_from.rows),
+                ("column", look.columns, made_from.columns),
+            ):
+                if seams := _seams(np.array(here), np.array(there)):
+                    where = ", ".join(map(str, seams[:NAMED])) + ("..." * (len(seams) > NAMED))
+                    found.append(f"a seam goes through the picture after {name} {where}")
         return found
+
+
+def _seams(here: Float[np.ndarray, " lines"], there: Float[np.ndarray, " small"]) -> list[int]:
+    """Lines across which frames step as they do not beside, nor what they were made from there."""
+    times = round((len(here) + 1) / (len(there) + 1))
+    found = []
+    for line in np.flatnonzero(_excess(here) > SEAM):
+        small = (line + 1) // times - 1
+        # An edge of what is shown is in both, and as high, be it sharper here.
+        if there[max(small - 1, 0) : small + 3].max() < here[line] / 2:
+            found.append(int(line))
+    return found
+
+
+def _excess(steps: Float[np.ndarray, " lines"]) -> Float[np.ndarray, " lines"]:
+    """How far each step is above those beside it, of which half are as large or larger."""
+    padded = np.pad(steps, BESIDE, mode="edge")
+    beside = np.lib.stride_tricks.sliding_window_view(padded, 2 * BESIDE + 1)
+    excess: np.ndarray = steps - np.median(beside, axis=1)
+    return excess

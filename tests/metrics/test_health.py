@@ -23,7 +23,7 @@ def health(frames: Frames) -> Health:
 
 
 def complaints(frames: Frames, keys: Frames | None = None) -> list[str]:
-    return health(frames).complaints(None if keys is None else health(keys).colour)
+    return health(frames).complaints(None if keys is None else health(keys).look)
 
 
 @pytest.mark.slow
@@ -60,6 +60,30 @@ def test_a_jump_and_other_colours_are_seen() -> None:
     redder = np.clip(frames.astype(int) + np.array([20, 0, 0]), 0, 255).astype(np.uint8)
     (said,) = complaints(redder, frames[::4])
     assert said.startswith("colours lie ")
+
+
+@pytest.mark.parametrize(("axis", "name"), [(1, "row"), (2, "column")])
+def test_a_seam_through_the_picture_is_seen(axis: int, name: str) -> None:
+    small = clip(7)
+    large = small.repeat(4, axis=1).repeat(4, axis=2).astype(int)
+    beyond = [slice(None)] * 4
+    beyond[axis] = slice(101, None)
+    large[tuple(beyond)] -= 8
+    found = complaints(np.clip(large, 0, 255).astype(np.uint8), small)
+    assert found == [f"a seam goes through the picture after {name} 100"]
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_edges_of_what_is_shown_are_no_seams(times: int) -> None:
+    """A pillar box, which goes through the picture too, and was there before."""
+    frames = clip(7)
+    frames[:, :, :40] = 0
+    large = frames.repeat(times, axis=1).repeat(times, axis=2)
+    assert complaints(large, frames) == []
+    unboxed = frames.copy()
+    unboxed[:, :, :40] = frames[:, :, 40:80]
+    (said,) = [each for each in complaints(large, unboxed) if "seam" in each]
+    assert said == f"a seam goes through the picture after column {40 * times - 1}"
 
 
 def test_latents_that_are_no_numbers_are_refused() -> None:
