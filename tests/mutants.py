@@ -605,6 +605,14 @@ MUTANTS = (
         "a seam in a video is complained of",
     ),
     Mutant(
+        "unstated_counts",
+        "evaluation/run.py",
+        "facts_of(scene, level) if len",
+        'facts_of(scene, "full") if len',
+        "evaluation/test_run.py::test_what_else_a_caption_states_is_counted_where_it_states_it",
+        "what a caption does not state is not asked of a video",
+    ),
+    Mutant(
         "edges_are_seams",
         "metrics/health.py",
         "if there[max(small - 1, 0) : small + 3].max() < here[line] / 2:",

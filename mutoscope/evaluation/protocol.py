@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from mutoscope.world.factors import LEVELS, Split
+from mutoscope.world.factors import LEVELS, Level, Split
 from mutoscope.world.grammar import caption
 from mutoscope.world.scene import Scene, draw_scene
 
@@ -16,10 +16,12 @@ class Prompt:
     Attributes:
         text: The caption.
         scene: The scene that it describes.
+        level: Of its detail; what it states of the scene.
     """
 
     text: str
     scene: Scene
+    level: Level = "short"
 
 
 def prompts(count: int, *, split: Split = "test") -> list[Prompt]:
@@ -28,9 +30,10 @@ def prompts(count: int, *, split: Split = "test") -> list[Prompt]:
     Levels of detail take turns, and every one names shape, colour, motion and background.
     """
     scenes = [draw_scene(seed, split=split, kind="video") for seed in range(count)]
+    levels = [LEVELS[seed % len(LEVELS)] for seed in range(count)]
     return [
-        Prompt(caption(scene, level=LEVELS[seed % len(LEVELS)], seed=seed), scene)
-        for seed, scene in enumerate(scenes)
+        Prompt(caption(scene, level=level, seed=seed), scene, level)
+        for seed, (scene, level) in enumerate(zip(scenes, levels, strict=True))
     ]
 
 

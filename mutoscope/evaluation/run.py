@@ -26,6 +26,7 @@ from mutoscope.video.atomic import whole
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
 from mutoscope.world.factors import SPEEDS
+from mutoscope.world.grammar import facts as facts_of
 from mutoscope.world.labels import THING_FACTORS
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene
@@ -45,7 +46,11 @@ class Report:
         ceiling: Of true renders of the same scenes.
         codec: Of true renders after the autoencoder's round trip.
         floor: Of the model's videos, scored against another prompt's scene.
-        steady: Share of neighbouring frame pairs in which the oracle reads the same shapes.
+        steady: Share of neighbouring frame pairs in which the oracle reads the same shapes: of
+            "all videos", of those with "one object", and of "true renders of one object".
+        details: Of videos whose prompt names one object, by what else it states of size, texture,
+            speed and camera: how many show it so.
+        details_codec: The same of true renders after the autoencoder's round trip.
         motions: Of videos whose prompt names one object, by the motion asked for: how many move so.
         speeds: Of those of them in which it does move, by its speed: the same.
         read_as: Of the videos of `motions`, motion asked for -> motion read -> videos.
@@ -58,6 +63,8 @@ class Report:
     codec: Mapping[str, Estimate]
     floor: Mapping[str, Estimate]
     steady: Mapping[str, Estimate]
+    details: Mapping[str, Estimate]
+    details_codec: Mapping[str, Estimate]
     motions: Mapping[str, Estimate]
     speeds: Mapping[str, Estimate]
     read_as: Mapping[str, Mapping[str, int]]
@@ -189,10 +196,9 @@ def summary(
         ceiling=of_truth(ceiling),
         codec=of_truth(codec),
         floor=_floor(scenes, readings, groups),
-        steady=accuracy(
-            [{"shape": same} for one in seen for same in one.steady],
-            [group for group, one in zip(groups, seen, strict=True) for _ in one.steady],
-        ),
+        steady=_all_steady(asked, groups, seen, ceiling),
+        details=_details(asked, groups, seen),
+        details_codec=_details(asked, range(len(asked)), codec),
         motions={
             motion: among(i for i, asked_for in enumerate(motions) if asked_for == motion)["motion"]
             for motion in THING_FACTORS["motion"]
@@ -249,8 +255,14 @@ def markdown(report: Report, facts: Mapping[str, object]) -> str:
         for name, found in rows.items()
         if found
     ]
+    if report.details:
+        lines += ["", "| stated of one object | drawn so | in true renders, autoencoder |"]
+        lines += ["|---|---|---|"]
+    for factor, share in report.details.items():
+        lines += [f"| {factor} | {share} | {report.details_codec[factor]} |"]
     if report.steady:
-        lines += ["", f"Shapes read alike in neighbouring frames: {report.steady['shape']}."]
+        alike = ", ".join(f"{name} {share}" for name, share in report.steady.items())
+        lines += ["", f"Shapes read alike in neighbouring frames: {alike}."]
     if report.motions:
         lines += ["", "| motion of one object | read right | read as, of how many videos |"]
         lines += ["|---|---|---|"]
@@ -262,6 +274,45 @@ def markdown(report: Report, facts: Mapping[str, object]) -> str:
         lines += [f"| {speed} | {share} |" for speed, share in report.speeds.items()]
     lines += ["", "; ".join(f"{name}: {value}" for name, value in facts.items()) + "."]
     return "\n".join(lines) + "\n"
+
+
+def _details(
+    asked: Sequence[Prompt], groups: Iterable[int], seen: Sequence[Seen]
+) -> dict[str, Estimate]:
+    """What else captions of one object state -> how many clips show it."""
+    rows: dict[str, list[tuple[int, bool]]] = {}
+    for group, one in zip(groups, seen, strict=True):
+        scene, level = asked[group].scene, asked[group].level
+        for fact in facts_of(scene, level) if len(scene.things) == 1 else ():
+            if fact.factor not in SCORED:
+                right = score(scene, one.reading, [fact.factor])[fact.factor]
+                rows.setdefault(fact.factor, []).append((group, right))
+    return {
+        factor: accuracy([{factor: right} for _, right in row], [group for group, _ in row])[factor]
+        for factor, row in sorted(rows.items())
+    }
+
+
+def _all_steady(
+    asked: Sequence[Prompt], groups: Sequence[int], seen: Sequence[Seen], ceiling: Sequence[Seen]
+) -> dict[str, Estimate]:
+    """See `Report.steady`."""
+    single = [len(prompt.scene.things) == 1 for prompt in asked]
+    drawn = list(zip(groups, seen, strict=True))
+    kinds = {
+        "all videos": drawn,
+        "one object": [(group, one) for group, one in drawn if single[group]],
+        "true renders of one object": [
+            (group, one) for group, one in enumerate(ceiling) if single[group]
+        ],
+    }
+    found: dict[str, Estimate] = {}
+    for kind, clips in kinds.items():
+        pairs = [(group, same) for group, one in clips for same in one.steady]
+        if pairs:
+            right = [{kind: same} for _, same in pairs]
+            found |= accuracy(right, [group for group, _ in pairs])
+    return found
 
 
 def _read_as(
@@ -313,7 +364,7 @@ def of_render(system: LaVie, oracle: Oracle, scene: Scene, *, coded: bool) -> Se
         with torch.inference_mode():
             video = codec.decode(codec.encode(video))
         video = to_floats(to_bytes(video.clamp(-1, 1))[0])[None]
-    return Seen(oracle.read(video, fps=fps)[0])
+    return Seen(oracle.read(video, fps=fps)[0], *_steady(oracle, video))
 
 
 def _floor(

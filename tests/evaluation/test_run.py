@@ -74,7 +74,12 @@ def test_it_reports_every_group_and_how_to_make_it_again(
     assert report.generated["all"].count == 10
     assert report.single["shape"].count + report.double["shape"].count == 10
     assert report.ceiling["shape"].count == 5
-    assert report.steady["shape"].count == 10 * 3
+    ones = report.single["shape"].count
+    assert {kind: share.count for kind, share in report.steady.items()} == {
+        "all videos": 10 * 3,
+        "one object": ones * 3,
+        "true renders of one object": ones // 2 * 3,
+    }
     facts = json.loads((tmp_path / "report.json").read_text())
     assert facts["seeds"] == [0, 1]
     assert len(facts["prompts_hash"]) == len(fingerprint(prompts(1)))
@@ -223,6 +228,34 @@ def test_motions_of_one_object_are_counted_as_read() -> None:
     assert f"| fast | {report.speeds['fast']} |" in lines
     assert f"| {first} | {report.motions[first]} | {second} 2, {first} 1 |" in lines
     assert f"| {second} | {report.motions[second]} | {second} 2 |" in lines
+
+
+def test_what_else_a_caption_states_is_counted_where_it_states_it() -> None:
+    asked = [each for each in prompts(60) if len(each.scene.things) == 1]
+    kinds = ("shape", "colour", "size", "texture", "motion", "speed")
+
+    def seen(scene: Scene, speed: str | None = None) -> Seen:
+        (thing,) = scene.things
+        known = {kind: str(getattr(thing, kind)) for kind in kinds}
+        if speed:
+            known["speed"] = speed
+        return Seen(Reading({"background": scene.background, "camera": scene.camera}, (known,)))
+
+    truth = [seen(each.scene) for each in asked]
+    drawn = [seen(each.scene, "slow") for each in asked]
+    report = summary(asked, range(len(asked)), drawn, ceiling=truth, codec=truth)
+    assert {share.value for share in report.details_codec.values()} == {1.0}
+    assert {kind: share.value for kind, share in report.details.items() if kind != "speed"} == {
+        "camera": 1.0,
+        "size": 1.0,
+        "texture": 1.0,
+    }
+    full = [each.level == "full" and each.scene.things[0].motion != "still" for each in asked]
+    assert report.details["speed"].count == sum(full)
+    slow = [told and e.scene.things[0].speed == "slow" for told, e in zip(full, asked, strict=True)]
+    assert report.details["speed"].value == pytest.approx(sum(slow) / sum(full))
+    assert report.details["camera"].count == sum(each.level == "full" for each in asked)
+    assert f"| speed | {report.details['speed']} | 100.0 %" in markdown(report, {})
 
 
 @pytest.mark.slow
