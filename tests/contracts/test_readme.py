@@ -62,7 +62,6 @@ def test_the_commands_run_in_order_in_an_empty_folder(
     assert (tmp_path / "circle.png").is_file()
 
 
-@pytest.mark.long
 @pytest.mark.slow
 def test_the_python_example_runs(tmp_path: Path) -> None:
     (code,) = blocks("python")
