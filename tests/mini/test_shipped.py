@@ -83,7 +83,7 @@ def test_the_chain_has_no_gap() -> None:
     [
         ("autoencoder", 20, 5e-4),
         ("autoencoder4", 10, 5e-4),
-        pytest.param("oracle", 3, 2e-3, marks=pytest.mark.long),
+        ("oracle", 3, 2e-3),
     ],
 )
 def test_first_losses_come_out_again(
