@@ -605,6 +605,14 @@ MUTANTS = (
         "a seam in a video is complained of",
     ),
     Mutant(
+        "unstated_sizes_are_probed",
+        "metrics/captions.py",
+        "known &= torch.tensor(said)",
+        "known &= torch.tensor([True for _ in said])",
+        "metrics/test_captions.py::test_the_shipped_encoder_tells_what_captions_state",
+        "a probe is tried on what captions state",
+    ),
+    Mutant(
         "unstated_counts",
         "evaluation/run.py",
         "facts_of(scene, level) if len",

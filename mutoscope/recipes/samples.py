@@ -16,15 +16,15 @@ from mutoscope.diffusion.process import VariancePreserving
 from mutoscope.encoding.codec import LatentCodec
 from mutoscope.encoding.text import TextEncoder
 from mutoscope.metrics.accuracy import score
+from mutoscope.metrics.captions import probe_captions
 from mutoscope.metrics.oracle import Oracle
-from mutoscope.metrics.probe import linear_probe
 from mutoscope.stages.key_frames import KeyFrames
 from mutoscope.types import Size, Video
 from mutoscope.video.frames import to_bytes, to_floats
 from mutoscope.video.sheets import contact_sheet, write_png
 from mutoscope.world.factors import IMAGE_ONLY_SHAPES, LEVELS, Kind
 from mutoscope.world.grammar import caption
-from mutoscope.world.labels import SCENE_FACTORS, THING_FACTORS, UNKNOWN, labels
+from mutoscope.world.labels import UNKNOWN, labels
 from mutoscope.world.render import render
 from mutoscope.world.scene import Scene, draw_scene
 
@@ -123,7 +123,8 @@ class TextSamples:
             assert batch.video is not None
             features = self.oracle.encode(batch.video).flatten(1)
         figures = {"found_of_256": found(modules["head"], summary, features)}
-        return figures | probe_captions(text, count=self.probes)
+        probed = probe_captions(text, count=self.probes)
+        return figures | {f"probe_{name}": right for name, right in probed.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,42 +153,6 @@ def found(head: nn.Module, summary: Tensor, features: Tensor) -> float:
     with torch.inference_mode():
         best = head.similarity(summary, features.to(summary.device)).argmax(dim=1)  # type: ignore[operator]
     return float((best.cpu() == torch.arange(len(best))).float().mean())
-
-
-def probe_captions(text: TextEncoder, *, count: int) -> dict[str, float]:
-    """Accuracy of linear probes on the states of fully detailed single-object captions.
-
-    Of what a caption states: of a growing or shrinking thing it gives no size.
-    """
-    scenes = [draw_scene(i, split="train", kind="video") for i in range(2 * count)]
-    scenes = [scene for scene in scenes if scene.arrangement == "single"][:count]
-    prompts = [caption(scene, level="full", seed=scene.seed) for scene in scenes]
-    states = torch.cat(
-        [pooled_states(text, prompts[i : i + 256]) for i in range(0, len(prompts), 256)]
-    )
-    truth = labels(scenes)
-    split = len(scenes) * 3 // 4
-    figures = {}
-    for name in ("background", "camera", *THING_FACTORS):
-        values = torch.from_numpy(truth[name] if name in SCENE_FACTORS else truth[name][:, 0])
-        known = values != UNKNOWN
-        if name == "size":
-            known &= torch.tensor([s.things[0].motion not in ("grow", "shrink") for s in scenes])
-        train = torch.arange(len(values)) < split
-        figures[f"probe_{name}"] = linear_probe(
-            (states[train & known], values[train & known]),
-            (states[~train & known], values[~train & known]),
-        )
-    return figures
-
-
-def pooled_states(text: TextEncoder, prompts: Sequence[str]) -> Tensor:
-    """Mean of each prompt's token states, beside the state of its last token (N, 2D)."""
-    with torch.inference_mode():
-        states, mask = text.encode(prompts)
-        last = states[torch.arange(len(states)), mask.sum(dim=1) - 1]
-        mean = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-    return torch.cat([mean, last], dim=1).clone().cpu()
 
 
 @dataclass(frozen=True)
