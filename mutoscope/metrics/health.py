@@ -83,9 +83,10 @@ class Health:
 
     @property
     def look(self) -> Look:
-        """All frames so far, in a few numbers."""
-        rows, columns = (np.mean(steps, axis=0).tolist() for steps in self._across)
-        return Look(tuple(np.mean(self._colours, axis=0).tolist()), tuple(rows), tuple(columns))
+        """All frames so far, in a few numbers, to a hundredth of a level."""
+        means = (np.mean(each, axis=0, dtype=np.float64) for each in (self._colours, *self._across))
+        colour, rows, columns = (tuple(np.round(mean, 2).tolist()) for mean in means)
+        return Look(colour, rows, columns)
 
     def complaints(self, made_from: Look | None = None) -> list[str]:
         """What is to be said, in words; nothing if all seems well.

@@ -1,6 +1,7 @@
 """A cascade on the command line: the preview, stopping early, and going on where it stopped."""
 
 import os
+import json
 import re
 import signal
 import time
@@ -218,6 +219,9 @@ def test_a_later_stage_is_compared_with_the_key_frames_even_after_a_stop(
 ) -> None:
     ask = "generate", PROMPT, "--model", cascade_folder, "--stages"
     assert run(*ask, "base,interpolate", "--out", "v.mp4").code == 0
+    shown = json.loads(run("inspect", "v.mp4").out)["made"]["goal"]
+    assert "settings" in shown
+    assert "look" not in shown  # hundreds of numbers
     large = np.full((1, 13, 32, 48, 3), level, np.uint8)
     monkeypatch.setattr(LaVie, "_enlarged", lambda *_: iter([large]))
     result = run("continue", "v.mp4")
