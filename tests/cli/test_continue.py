@@ -1,7 +1,7 @@
 """A cascade on the command line: the preview, stopping early, and going on where it stopped."""
 
-import os
 import json
+import os
 import re
 import signal
 import time
