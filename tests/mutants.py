@@ -623,7 +623,7 @@ MUTANTS = (
     Mutant(
         "edges_are_seams",
         "metrics/health.py",
-        "if there[max(small - 1, 0) : small + 3].max() < here[line] / 2:",
+        "if there[max(small - NEAR, 0) : small + NEAR + 1].max() < here[line] / 2:",
         "if True:",
         "metrics/test_health.py::test_edges_of_what_is_shown_are_no_seams",
         "an edge that was there before is no seam",

@@ -17,10 +17,10 @@ REPEATS = 0.25
 """Share of frames that may be the one before, bit for bit; frames that were drawn never are."""
 DRIFT, JUMP = 12.0, 4.0
 """Change of mean colour, of 255, and how many times larger a step is than is usual."""
-SEAM, BESIDE, LINES, NAMED = 3.0, 8, 4, 4
+SEAM, BESIDE, NEAR, LINES, NAMED = 3.0, 8, 4, 4, 4
 """Levels, of 255, that the step across a seam within frames is above those beside it; lines on
-either side that count as beside; every which pixel along a line is looked at; and how many seams
-are named."""
+either side that count as beside; how far away what a video is made from may show the same; every
+which pixel along a line is looked at; and how many seams are named."""
 
 
 def check_finite(latents: Latents, stage: str) -> None:
@@ -139,8 +139,9 @@ def _seams(here: Float[np.ndarray, " lines"], there: Float[np.ndarray, " small"]
     found = []
     for line in np.flatnonzero(_excess(here) > SEAM):
         small = (line + 1) // times - 1
-        # An edge of what is shown is in both, and as high, be it sharper here.
-        if there[max(small - 1, 0) : small + 3].max() < here[line] / 2:
+        # An edge of what is shown is in both, and as high, be it sharper here, or a few pixels
+        # away, as an autoencoder of eight pixels a cell draws it.
+        if there[max(small - NEAR, 0) : small + NEAR + 1].max() < here[line] / 2:
             found.append(int(line))
     return found
 
